@@ -1,0 +1,43 @@
+package comm
+
+import (
+	"context"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// Store is what replication needs of a replica's disk. Its methods may be
+// called concurrently.
+type Store interface {
+	// Origin returns the replica's own incarnation, Slot its slot.
+	Origin() crdt.Origin
+	Slot() crdt.Slot
+	// Logged returns the operations that are durably logged here, own and received.
+	Logged() crdt.VC
+	// Read returns encoded operations of one origin, in order from number
+	// `from`, about limit bytes of them but at least one if there is any.
+	Read(o crdt.Origin, from uint64, limit int) ([]Entry, error)
+	// Apply logs and applies operations, given in causal order, each exactly
+	// once, and returns when they are durable. Bodies that they bring were
+	// put before. An operation whose account is quarantined is logged only.
+	Apply(ctx context.Context, ops []Entry) error
+
+	// BodyChunk returns a piece of a content: data, and whether it is the last.
+	// nil and false when the content is not here.
+	BodyChunk(root crdt.Root, index int) (data []byte, last bool, err error)
+	// PutBodyChunk stores a piece, durable with the next Apply. Idempotent.
+	PutBodyChunk(root crdt.Root, index int, data []byte, last bool) error
+
+	// PeerRecord is what is remembered of a peer, by name; nil if nothing.
+	PeerRecord(name string) ([]byte, error)
+	SetPeerRecord(name string, record []byte) error
+}
+
+// Entry is an encoded operation with what replication must know of it.
+type Entry struct {
+	Dot    crdt.Dot
+	Deps   crdt.VC
+	Time   crdt.Time
+	Bodies []crdt.Root // contents that travel just before it
+	Data   []byte      // crdt.Op, encoded
+}

@@ -1,0 +1,152 @@
+package crdt
+
+// Op is one operation: a header that replication needs and a payload that says
+// what it does to the account.
+type Op struct {
+	Dot     Dot
+	Deps    VC   // what its replica had applied when it was prepared, without itself
+	Time    Time // origin's clock
+	Account AccountID
+	Cause   Cause
+	Payload Payload
+}
+
+// Payload is one of the operation types below. All message operations take lists.
+type Payload interface{ kind() kind }
+
+type kind uint8
+
+// Added is a new instance in an operation; its tag is the operation's dot with
+// the place in the list.
+type Added struct {
+	Root  Root
+	UID   UID
+	Flags []string
+	Size  uint64
+	Date  int64 // Unix seconds
+	Zone  int16 // minutes east of UTC
+	Saved int64 // Unix seconds
+}
+
+type (
+	// Append adds messages to a mailbox: APPEND, COPY, delivery. NewBody says
+	// for which of them the content travels with the operation.
+	Append struct {
+		Box      MailboxID
+		Messages []Added
+		NewBody  bool
+	}
+
+	// Store changes flags of instances (those listed and all live copies that
+	// the preparing replica knew).
+	Store struct {
+		Targets []Instance
+		Mode    StoreMode
+		Flags   []string // canonical names
+		Base    Time     // StoreReplace: flags set before it are off
+	}
+
+	// Expunge removes instances.
+	Expunge struct{ Targets []Instance }
+
+	// Move removes instances (each with its live copies) and adds them to Dst.
+	Move struct {
+		Dst     MailboxID
+		Entries []Moved
+	}
+	// Moved is one message of a Move. New.Flags is not used: State carries the
+	// flag registers as they were at the source.
+	Moved struct {
+		From   Instance
+		Copies []Instance
+		New    Added
+		State  []Flag
+	}
+
+	// Reissue gives instances new UIDs.
+	Reissue struct {
+		Box  MailboxID
+		List []TagUID
+	}
+
+	// Nudge asks the leader to re-issue UIDs that were refused here.
+	Nudge struct {
+		Box  MailboxID
+		List []TagUID
+		H    UID
+	}
+	// TagUID pairs an instance with a UID.
+	TagUID struct {
+		Tag Tag
+		UID UID
+	}
+
+	// CreateMailbox creates or revives a mailbox record.
+	CreateMailbox struct{ Boxes []NewMailbox }
+	// NewMailbox is one record of a CreateMailbox; the dot added to its
+	// presence is the operation's, except that Fixed records (those of a new
+	// account) all use the zero dot, so that provisioning twice is a no-op.
+	NewMailbox struct {
+		ID         MailboxID
+		Name       string
+		Generation uint32
+		C          uint16
+		SpecialUse string
+		Subscribe  bool
+		Fixed      bool
+	}
+
+	// DeleteMailbox removes the presence dots and instances that were observed.
+	DeleteMailbox struct {
+		ID   MailboxID
+		Dots []Dot
+		Tags []Tag
+	}
+
+	// Rename renames a mailbox and its inferiors.
+	Rename struct{ Boxes []Renamed }
+	// Renamed is one mailbox of a Rename.
+	Renamed struct {
+		ID   MailboxID
+		Name string
+		C    uint16
+	}
+
+	// RenameInbox is RENAME of INBOX: the destination is created and every
+	// observed message moves there (RFC 3501 section 6.3.5).
+	RenameInbox struct {
+		Create CreateMailbox
+		Move   Move
+	}
+
+	// Touch raises the growing part of a mailbox's UIDVALIDITY.
+	Touch struct {
+		ID MailboxID
+		C  uint16
+	}
+
+	// Subscribe sets the subscription of a name.
+	Subscribe struct {
+		Name string
+		On   bool
+	}
+
+	// SetSpecialUse sets a mailbox's special use.
+	SetSpecialUse struct {
+		ID  MailboxID
+		Use string
+	}
+
+	// BindLogin binds the account to a login name.
+	BindLogin struct{ Login string }
+)
+
+// StoreMode says what a Store does with the flags it names.
+type StoreMode uint8
+
+// The three forms of STORE (RFC 9051 section 6.4.6).
+const (
+	StoreAdd StoreMode = iota
+	StoreRemove
+	StoreReplace
+)

@@ -1,0 +1,149 @@
+package crdt
+
+// State is one account as an operation reads and changes it. The mailstore
+// implements it by a transaction over the disk, tests by maps ([Memory]). What
+// a method returns belongs to the caller, who gives it back with the matching
+// Put; nothing is visible to others before the surrounding transaction commits.
+// An implementation is used by one goroutine at a time.
+//
+// Errors are those of the medium; absence is not an error but a nil result.
+type State interface {
+	// Account returns the account record (a zero one for a new account).
+	Account() (*Account, error)
+	PutAccount(*Account) error
+
+	// Mailbox returns the record of a mailbox, live or dead, nil if there never was one.
+	Mailbox(MailboxID) (*Mailbox, error)
+	// Mailboxes returns all records, live and dead, in no particular order.
+	Mailboxes() ([]*Mailbox, error)
+	PutMailbox(*Mailbox) error
+
+	// Message returns an instance, nil if it is absent.
+	Message(MailboxID, Tag) (*Message, error)
+	PutMessage(MailboxID, *Message) error
+	DeleteMessage(MailboxID, Tag) error
+	// Tags returns the instances of a mailbox, hidden ones too, in any order.
+	Tags(MailboxID) ([]Tag, error)
+
+	// Twins returns the live instances filed under key (the source of a MOVE or
+	// the cause of a replayed command); AddTwin and RemoveTwin keep the file.
+	Twins(key TwinKey) ([]Instance, error)
+	AddTwin(TwinKey, Instance) error
+	RemoveTwin(TwinKey, Instance) error
+
+	// Vanish records that uid denotes nothing here since mod; Unvanish forgets that.
+	Vanish(box MailboxID, uid UID, mod Time) error
+	Unvanish(box MailboxID, uid UID) error
+
+	// Used returns the largest UIDVALIDITY ever shown under a name, 0 if none.
+	Used(name string) (uint32, error)
+	PutUsed(name string, uidValidity uint32) error
+
+	// Subscription returns the register of a name, nil if it was never set.
+	Subscription(name string) (*Register[bool], error)
+	PutSubscription(name string, r Register[bool]) error
+
+	// Await puts an instance on the list of those whose shown UID differs from
+	// their register and awaits a new one; Settle takes it off; Awaiting lists.
+	Await(Instance) error
+	Settle(Instance) error
+	Awaiting() ([]Instance, error)
+
+	// Retain counts one more live instance of a content; Release one less,
+	// removed by op. The content may be deleted when none is left and every
+	// such removal is causally stable (crdt.md 6.2).
+	Retain(Root) error
+	Release(root Root, op Dot) error
+}
+
+// Instance says where a message instance lives. An instance never changes its mailbox.
+type Instance struct {
+	Box MailboxID
+	Tag Tag
+}
+
+// TwinKey is what the members of a group of twins have in common.
+type TwinKey struct {
+	Source Tag   // the instance that concurrent MOVEs removed, or
+	Cause  Cause // the replayed command, with Attempt 0
+}
+
+// Account is what an account has one of.
+type Account struct {
+	Login       Register[string] // the login name that the account is bound to
+	Provisioned bool             // INBOX and the special-use mailboxes were made once
+	Vector      VC               // operations of this account: what was written or applied here
+}
+
+// Mailbox is the record of a mailbox. It stays when the mailbox is deleted (tens
+// of bytes) and is revived by CREATE of the same name.
+type Mailbox struct {
+	ID         MailboxID
+	Created    string           // name at creation
+	Generation uint32           // count of records created under that name, from 1
+	Name       Register[string] // NFC UTF-8 with "/" or "." as configured between levels
+	C          uint16           // growing part of UIDVALIDITY, max-register, 12 bits
+	Dots       []Dot            // observed-remove set of CREATEs
+	SpecialUse Register[string] // RFC 6154 attribute such as `\Sent`, or empty
+	Instances  uint32           // instances present, hidden ones too
+
+	N    UID  // largest UID ever issued or heard of here; never decreases
+	H    UID  // horizon: largest UID ever told to a client here; set to N at every start of the process
+	High Time // HIGHESTMODSEQ
+
+	// Counters over the shown messages, kept durable so that STATUS reads one record.
+	Messages, Unseen, Deleted uint32
+	Bytes                     uint64
+
+	VanFloor Time // vanished entries up to here were pruned (4.4)
+	Recent   UID  // messages with larger UIDs are \Recent to the next session (local)
+	Watched  bool `json:"-"` // volatile: a session has it selected, so H follows every exposure
+}
+
+// Live reports whether the mailbox exists: it was created and not deleted, or
+// holds messages that a concurrent deletion did not know.
+func (b *Mailbox) Live() bool { return b.ID == Inbox || len(b.Dots) > 0 || b.Instances > 0 }
+
+// Message is one instance of a message in one mailbox.
+type Message struct {
+	Tag   Tag
+	Root  Root
+	Reg   UID   // max-register: the UID it shall have
+	All   []UID // every UID it ever had, Reg included
+	Exp   UID   // UID shown here, 0 while hidden
+	Flags []Flag
+	Mod   Time // MODSEQ, drawn here
+
+	Src     Tag  // MOVE: the instance it was
+	SrcTime Time // MOVE: its time
+	Cause   Cause
+
+	Size  uint64 // bytes
+	Date  int64  // INTERNALDATE, Unix seconds
+	Zone  int16  // its time zone, minutes east of UTC
+	Saved int64  // RFC 8514 SAVEDATE at the origin, Unix seconds
+
+	Arrived Time  // clock just before the add was applied here
+	Tries   uint8 // re-issues tried while stale
+	Nudged  UID   // register value that the leader was asked to replace
+}
+
+// Flag is a last-writer-wins register for one flag or keyword of a message.
+// Removed flags stay as registers that are off.
+type Flag struct {
+	Name string // canonical: `\Seen` for system flags, keywords as first written
+	Time Time
+	On   bool
+}
+
+// Cause says which client command made an operation: it makes a command that
+// is replayed on another replica and its original one (crdt.md 2.3).
+type Cause struct {
+	Session [16]byte
+	Command uint64
+	Index   uint32
+	Attempt uint32
+}
+
+// IsZero reports whether c says nothing.
+func (c Cause) IsZero() bool { return c == Cause{} }
