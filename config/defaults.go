@@ -1,0 +1,45 @@
+package config
+
+import "time"
+
+// Defaults of keys that may be left out. Keys that are not here and not marked
+// as optional in config.toml.example have to be given.
+const (
+	DefaultRootCertLoc = "private/root-cert.pem" // relative to the file, as all paths
+
+	DefaultGreeting           = "Pluto ready."
+	DefaultHierarchySeparator = "."
+	DefaultMaxMessageSize     = 64 * MiB
+
+	DefaultPublicCertLoc = "private/public-distributor-cert.pem"
+	DefaultPublicKeyLoc  = "private/public-distributor-key.pem"
+
+	DefaultAuthAdapter        = AuthFile
+	DefaultAuthSeparator      = ";"
+	DefaultPostgresPort       = 5432
+	DefaultPostgresUseTLS     = true
+	DefaultPostgresConns      = 16
+	DefaultPostgresTimeout    = 5 * time.Second
+	DefaultMaxConnections     = 100000
+	DefaultMaxConnsPerUser    = 50
+	DefaultMaxAuthFailures    = 3
+	DefaultLoginTimeout       = time.Minute
+	DefaultIdleTimeout        = 30 * time.Minute // RFC 9051 section 5.4: not below this
+	DefaultAckPeers           = 1
+	DefaultAckTimeout         = 500 * time.Millisecond
+	DefaultAckStrict          = false
+	DefaultEvictAfter         = 30 * 24 * time.Hour
+	defaultInternalCertFormat = "private/internal-%s-cert.pem" // %s: the node's Name
+	defaultInternalKeyFormat  = "private/internal-%s-key.pem"
+	defaultDataRootFormat     = "data/%s"
+)
+
+// Limits of values, so that a slip of the pen does not become an outage.
+const (
+	minMessageSize = 64 * KiB
+	maxMessageSize = 1 * GiB
+	maxNameLen     = 64
+	maxGreetingLen = 200
+	// MaxSlot is the largest slot of a replica in its subnet; the smallest is 1.
+	MaxSlot = 15
+)
