@@ -3,6 +3,7 @@ package comm
 import (
 	"context"
 
+	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -34,10 +35,4 @@ type Store interface {
 }
 
 // Entry is an encoded operation with what replication must know of it.
-type Entry struct {
-	Dot    crdt.Dot
-	Deps   crdt.VC
-	Time   crdt.Time
-	Bodies []crdt.Root // contents that travel just before it
-	Data   []byte      // crdt.Op, encoded
-}
+type Entry = causal.Entry

@@ -1,0 +1,150 @@
+package causal
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestRandomSchedules lets replicas commit, streams break, deliver, repeat and
+// lag, and disks stall, in any order. At every step what is applied is applied
+// once and after its dependencies (checked in world.apply), no queue exceeds
+// its bound, and no wait claims an acknowledgement that is not on a disk. In
+// the end, when the network is whole, every replica has everything.
+func TestRandomSchedules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := []string{"a", "b", "c", "d", "e"}[:rapid.IntRange(2, 5).Draw(t, "replicas")]
+		w := newWorld(Config{
+			Window:       rapid.SampledFrom([]int{1, 300, 1000, 100000}).Draw(t, "window"),
+			BatchEntries: rapid.IntRange(1, 5).Draw(t, "batch"),
+			SendBytes:    rapid.SampledFrom([]int{1, 400, 10000}).Draw(t, "send"),
+			AckPeers:     rapid.IntRange(0, 3).Draw(t, "ack"),
+			ForwardDelay: time.Second,
+		}, names...)
+		node := rapid.SampledFrom(names)
+		pair := func(t *rapid.T) (string, string) { return node.Draw(t, "from"), node.Draw(t, "to") }
+		must := func(_ string, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"commit": func(t *rapid.T) {
+				n := node.Draw(t, "node")
+				if w.nodes[n].machine != nil {
+					w.commit(n, rapid.IntRange(1, 4).Draw(t, "count"), rapid.IntRange(0, 500).Draw(t, "size"))
+				}
+			},
+			"deliver": func(t *rapid.T) { must(w.deliverDown(pair(t))) },
+			"ack":     func(t *rapid.T) { must(w.deliverUp(pair(t))) },
+			"resend": func(t *rapid.T) {
+				from, to := pair(t)
+				if wire := w.wires[wire{from, to}]; wire != nil && len(wire.down) > 0 {
+					wire.down = append(wire.down[:1:1], wire.down...)
+				}
+			},
+			"cut":     func(t *rapid.T) { w.cut(pair(t)) },
+			"connect": func(t *rapid.T) { w.join(pair(t)) },
+			"crash":   func(t *rapid.T) { w.crash(node.Draw(t, "node")) },
+			"restart": func(t *rapid.T) {
+				if n := node.Draw(t, "node"); w.nodes[n].machine == nil {
+					w.start(n)
+				}
+			},
+			"slow": func(t *rapid.T) { w.nodes[node.Draw(t, "node")].slow = true },
+			"tick": func(t *rapid.T) { w.tick(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond) },
+			"wait": func(t *rapid.T) {
+				n := w.nodes[node.Draw(t, "node")]
+				if n.machine == nil || n.machine.Own() == 0 {
+					return
+				}
+				x := &Waiter{}
+				number := rapid.Uint64Range(1, n.machine.Own()).Draw(t, "number")
+				if n.machine.Wait(w.now, x, number) {
+					w.honest(t, n, x)
+				} else {
+					n.waits[x] = "pending"
+				}
+			},
+			"": func(t *rapid.T) {
+				if err := w.bounded(); err != nil {
+					t.Fatal(err)
+				}
+				for _, n := range w.nodes {
+					for x, how := range n.waits {
+						if how != "pending" {
+							w.honest(t, n, x)
+							delete(n.waits, x)
+						}
+					}
+				}
+			},
+		})
+		w.settle(t)
+	})
+}
+
+// honest checks that as many peers have the operation on disk as w says.
+func (w *world) honest(t *rapid.T, n *node, x *Waiter) {
+	have := 0
+	for _, p := range w.nodes {
+		if p != n && uint64(len(p.log[n.origin])) >= x.n {
+			have++
+		}
+	}
+	if have < x.Have {
+		t.Fatalf("%s was told that %d peers have its operation %d, but it is %d", n.name, x.Have, x.n, have)
+	}
+}
+
+func (w *world) join(from, to string) {
+	if from != to {
+		w.connect(from, to)
+	}
+}
+
+// settle makes the network whole and checks that all replicas get all.
+func (w *world) settle(t *rapid.T) {
+	for _, name := range w.names {
+		n := w.nodes[name]
+		n.slow = false
+		if n.machine == nil {
+			w.start(name)
+		}
+	}
+	for _, from := range w.names {
+		for _, to := range w.names {
+			w.join(from, to)
+		}
+	}
+	for _, name := range w.names {
+		if err := w.apply(w.nodes[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		w.tick(time.Second)
+		if _, err := w.deliverAll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := w.nodes[w.names[0]].logged()
+	for _, name := range w.names {
+		n := w.nodes[name]
+		if !n.logged().Equal(all) {
+			t.Fatalf("not everything arrived everywhere:\n%s", w.state())
+		}
+		if ops, bytes := n.machine.Queued(); ops != 0 || bytes != 0 {
+			t.Fatalf("%s still holds %d operations, %d bytes", name, ops, bytes)
+		}
+		for _, p := range n.machine.Peers(w.now) {
+			if !p.Connected || p.Lag > 0 || p.Forwards > 0 {
+				t.Fatalf("%s believes of %s: %+v", name, p.Name, p)
+			}
+		}
+		if n.machine.Waiting() != 0 && w.cfg.AckPeers > 0 {
+			t.Fatalf("%d waits did not end", n.machine.Waiting())
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package causal
+
+import (
+	"slices"
+	"time"
+)
+
+// Waiter is one wait for acknowledgements of an own operation. It may be used
+// again when it was released or cancelled.
+type Waiter struct {
+	n        uint64
+	deadline time.Time
+
+	// Have is the number of peers that had the operation on disk when the wait
+	// ended, Need how many were wanted.
+	Have, Need int
+	// Done is signalled by the caller of [Machine.Released]; the machine does
+	// not touch it.
+	Done chan struct{}
+}
+
+// waiters holds who waits, ascending by operation. Whether a wait is over
+// depends on the operation alone and, if it is over for n, it is so for all
+// before n; so it is always a prefix of the list that is released.
+type waiters struct {
+	list     []*Waiter
+	released []*Waiter
+}
+
+// Satisfied returns the number of the last own operation that AckPeers peers
+// have on disk.
+func (m *Machine) Satisfied() uint64 {
+	if m.cfg.AckPeers == 0 {
+		return m.Own()
+	}
+	acked := make([]uint64, 0, 16)
+	for _, p := range m.peers {
+		acked = append(acked, p.has.Get(m.cfg.Self))
+	}
+	slices.Sort(acked)
+	return acked[len(acked)-m.cfg.AckPeers]
+}
+
+// Wait begins to wait until AckPeers peers have own operation n on disk. It
+// reports whether that is decided already; if not, w comes out of
+// [Machine.Released] when
+//   - as many peers have it, or
+//   - every connected peer that keeps up has it: the others are not waited for, or
+//   - AckTimeout has passed. Then the peers that let it run out are not waited
+//     for again until they have caught up.
+func (m *Machine) Wait(now time.Time, w *Waiter, n uint64) bool {
+	w.n, w.deadline, w.Need = n, now.Add(m.cfg.AckTimeout), m.cfg.AckPeers
+	if m.decide(w) {
+		return true
+	}
+	list := m.waiters.list
+	at := len(list)
+	for at > 0 && list[at-1].n > n {
+		at--
+	}
+	m.waiters.list = slices.Insert(list, at, w)
+	return false
+}
+
+// Cancel takes back a wait that was not released.
+func (m *Machine) Cancel(w *Waiter) {
+	if i := slices.Index(m.waiters.list, w); i >= 0 {
+		m.waiters.list = slices.Delete(m.waiters.list, i, i+1)
+	}
+}
+
+// Waiting returns how many waits are under way.
+func (m *Machine) Waiting() int { return len(m.waiters.list) }
+
+// Released returns the waits that have ended since it was called last. The
+// slice is valid until the next call of a method.
+func (m *Machine) Released() []*Waiter {
+	r := m.waiters.released
+	m.waiters.released = r[:0]
+	return r
+}
+
+// Deadline returns when the first wait runs out; false if nobody waits.
+func (m *Machine) Deadline() (time.Time, bool) {
+	if len(m.waiters.list) == 0 {
+		return time.Time{}, false
+	}
+	first := m.waiters.list[0].deadline
+	for _, w := range m.waiters.list[1:] {
+		if w.deadline.Before(first) {
+			first = w.deadline
+		}
+	}
+	return first, true
+}
+
+// decide reports whether w is over, and fills in how it ended.
+func (m *Machine) decide(w *Waiter) bool {
+	w.Have = 0
+	hope := false
+	for _, p := range m.peers {
+		switch {
+		case p.has.Get(m.cfg.Self) >= w.n:
+			w.Have++
+		case p.connected && !p.behind:
+			hope = true
+		}
+	}
+	return w.Have >= w.Need || !hope
+}
+
+// release moves those whose wait is over to the released ones.
+func (m *Machine) release() {
+	list, done := m.waiters.list, 0
+	for done < len(list) && m.decide(list[done]) {
+		done++
+	}
+	m.waiters.released = append(m.waiters.released, list[:done]...)
+	m.waiters.list = slices.Delete(list, 0, done)
+}
+
+// expire ends the waits whose time is over.
+func (m *Machine) expire(now time.Time) {
+	late := false
+	for _, w := range m.waiters.list {
+		if now.Before(w.deadline) {
+			continue
+		}
+		late = true
+		for _, p := range m.peers {
+			if p.connected && p.has.Get(m.cfg.Self) < w.n {
+				p.behind = true
+			}
+		}
+	}
+	if late {
+		m.release()
+	}
+}
+
+// caughtUp reports whether a peer has all own operations but the youngest:
+// under steady writes it never has quite all.
+func (m *Machine) caughtUp(now time.Time, p *peer) bool {
+	acked := p.has.Get(m.cfg.Self)
+	return acked >= m.Own() || now.Sub(m.commits.at(acked+1)) < m.cfg.AckTimeout/2
+}

@@ -1,0 +1,146 @@
+package comm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// Protocol is the version of the replication protocol. Peers must have the same.
+const Protocol = 1
+
+// Limits of the protocol.
+const (
+	// MaxChunk is the largest piece of a body, in bytes. A Store keeps bodies
+	// in pieces of at most that.
+	MaxChunk = 256 << 10
+	// MaxOperation is the largest encoded operation, in bytes. Commands that
+	// would make a larger one are to be split or refused.
+	MaxOperation = 16 << 20
+
+	// maxVector bounds an encoded version vector.
+	maxVector = 64 << 10
+	// maxBodies bounds the bodies of one operation.
+	maxBodies = 1 << 16
+	// frameBytes is about the size of a message on the stream.
+	frameBytes = 256 << 10
+	// maxFrame is the largest message that a receiver takes.
+	maxFrame = MaxOperation + maxBodies*32 + maxVector + 2*frameBytes
+)
+
+// Defaults of [Config].
+const (
+	DefaultHeartbeat   = time.Second
+	DefaultPeerTimeout = 5 * time.Second
+	DefaultMaxBackoff  = 2 * time.Second
+)
+
+// Member is a peer of the subnet.
+type Member struct {
+	Name string // as in its certificate
+	Addr string // host:port of its Receiver service
+}
+
+// Config is what a Group is made from. Zero values of the last block mean the
+// defaults.
+type Config struct {
+	Subnet string // name of the replication group
+	Name   string // own node name
+	Peers  []Member
+
+	// What all members must have the same; compared when they connect.
+	Users          [2]uint32 // first and last user ID
+	Separator      string    // hierarchy separator, "." or "/"
+	MaxMessageSize int64     // bytes
+	Epoch          uint64    // how many members were evicted so far
+
+	// AckPeers is the number of peers that must have a change on disk before
+	// its OK is given (at most the number of peers), AckTimeout the longest
+	// wait (default 500 ms). With AckStrict a shortfall is an error.
+	AckPeers   int
+	AckTimeout time.Duration
+	AckStrict  bool
+
+	// Bootstrap lets a new replica take writes before a peer has confirmed its slot.
+	Bootstrap bool
+	// Replaces is the lost incarnation whose place this one takes; see the
+	// package comment.
+	Replaces crdt.Origin
+
+	// Credentials returns what to dial the named peer with. They must verify
+	// that it is that peer.
+	Credentials func(peer string) (credentials.TransportCredentials, error)
+	// Dial opens a connection; nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
+	Logger  log.Logger // nil: silent
+	Metrics *Metrics   // nil: none
+
+	Heartbeat    time.Duration // between signs of life
+	PeerTimeout  time.Duration // silence after which a stream is given up
+	MaxBackoff   time.Duration // longest pause between attempts to connect
+	ForwardDelay time.Duration // see causal.Config
+	Window       int           // bytes of one origin's operations under way or waiting; the same for all members
+	TailCache    int           // bytes of recent own operations kept in memory
+}
+
+func (c *Config) setDefaults() {
+	set := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&c.AckTimeout, causal.DefaultAckTimeout)
+	set(&c.Heartbeat, DefaultHeartbeat)
+	set(&c.PeerTimeout, DefaultPeerTimeout)
+	set(&c.MaxBackoff, DefaultMaxBackoff)
+	if c.ForwardDelay == 0 {
+		c.ForwardDelay = causal.DefaultForwardDelay
+	}
+	if c.Window <= 0 {
+		c.Window = causal.DefaultWindow
+	}
+	if c.TailCache == 0 {
+		c.TailCache = DefaultTailCache
+	}
+	if c.Logger == nil {
+		c.Logger = log.NewNopLogger()
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+}
+
+func (c *Config) validate(slot crdt.Slot) error {
+	if c.Subnet == "" || c.Name == "" {
+		return errors.New("subnet and node need names")
+	}
+	if slot == 0 || slot > crdt.MaxSlot {
+		return fmt.Errorf("slot %d is not in 1..%d", slot, crdt.MaxSlot)
+	}
+	if len(c.Peers) > 0 && c.Credentials == nil {
+		return errors.New("no credentials to dial peers with")
+	}
+	seen := map[string]bool{c.Name: true}
+	for _, p := range c.Peers {
+		switch {
+		case p.Name == "" || strings.Contains(p.Name, "/"):
+			return fmt.Errorf("peer name %q is empty or has a slash", p.Name)
+		case p.Addr == "":
+			return fmt.Errorf("peer %q has no address", p.Name)
+		case seen[p.Name]:
+			return fmt.Errorf("peer %q is named twice, or is this node itself", p.Name)
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}

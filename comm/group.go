@@ -1,0 +1,284 @@
+package comm
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// Group is one replica's part in the replication of one subnet. Its methods may
+// be called concurrently.
+//
+// Goroutines: one per peer that sends (sender.run, with one that reads
+// acknowledgements while connected), two per stream that a peer opened
+// (inbound), one that applies (applyLoop) and one for time (clockLoop). Close
+// waits for all of them. The state machine is guarded by mu, under which
+// nothing waits and nothing is read or written.
+type Group struct {
+	cfg     Config
+	store   Store
+	logger  log.Logger
+	origin  crdt.Origin
+	slot    crdt.Slot
+	roster  *roster
+	tail    *tail
+	senders map[string]*sender
+
+	mu      sync.Mutex
+	core    *causal.Machine
+	timed   bool // clockLoop knows of a deadline
+	inbound map[string]*inbound
+	running bool
+	applied error // why the last batch could not be applied; nil if it was
+
+	satisfied atomic.Uint64 // last own operation that enough peers have
+	fault     atomic.Pointer[error]
+
+	applyWake chan struct{}
+	timeWake  chan struct{}
+	confirmed chan struct{}
+	confirm   sync.Once
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	appliedOps, applyErrors, shortfalls prometheus.Counter
+	batchSize, ackWait                  prometheus.Observer
+	queueOps, queueBytes, fenced        prometheus.Gauge
+}
+
+// NewGroup makes a group over a replica's disk. It does nothing before Start.
+func NewGroup(store Store, cfg Config) (*Group, error) {
+	cfg.setDefaults()
+	if err := cfg.validate(store.Slot()); err != nil {
+		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
+	}
+	roster, err := newRoster(store, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
+	}
+	var names []string
+	for _, p := range cfg.Peers {
+		names = append(names, p.Name)
+	}
+	core := causal.New(causal.Config{
+		Self:         store.Origin(),
+		Peers:        names,
+		Window:       cfg.Window,
+		ForwardDelay: cfg.ForwardDelay,
+		AckPeers:     cfg.AckPeers,
+		AckTimeout:   cfg.AckTimeout,
+	}, store.Logged(), time.Now())
+	g := &Group{
+		cfg:       cfg,
+		store:     store,
+		logger:    log.With(cfg.Logger, "subnet", cfg.Subnet),
+		origin:    store.Origin(),
+		slot:      store.Slot(),
+		roster:    roster,
+		tail:      newTail(store, cfg.TailCache),
+		senders:   make(map[string]*sender),
+		core:      core,
+		inbound:   make(map[string]*inbound),
+		applyWake: make(chan struct{}, 1),
+		timeWake:  make(chan struct{}, 1),
+		confirmed: make(chan struct{}),
+	}
+	for _, p := range cfg.Peers {
+		g.senders[p.Name] = newSender(g, p)
+	}
+	g.measure()
+	if core.Own() > 0 || cfg.Bootstrap || len(cfg.Peers) == 0 || roster.confirmed() {
+		g.confirm.Do(func() { close(g.confirmed) })
+	}
+	return g, nil
+}
+
+func (g *Group) measure() {
+	m, subnet := g.cfg.Metrics, g.cfg.Subnet
+	g.appliedOps = m.appliedOps.WithLabelValues(subnet)
+	g.applyErrors = m.applyErrors.WithLabelValues(subnet)
+	g.shortfalls = m.shortfalls.WithLabelValues(subnet)
+	g.batchSize = m.batchSize.WithLabelValues(subnet)
+	g.ackWait = m.ackWait.WithLabelValues(subnet)
+	g.queueOps = m.queueOps.WithLabelValues(subnet)
+	g.queueBytes = m.queueBytes.WithLabelValues(subnet)
+	g.fenced = m.fenced.WithLabelValues(subnet)
+}
+
+// Start begins to replicate, until ctx ends or Close is called. It does not
+// wait for any peer. It may be called once.
+func (g *Group) Start(ctx context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx != nil {
+		return
+	}
+	g.ctx, g.cancel = context.WithCancelCause(ctx)
+	g.running = true
+	g.wg.Go(g.applyLoop)
+	g.wg.Go(g.clockLoop)
+	for _, s := range g.senders {
+		g.wg.Go(s.run)
+	}
+}
+
+// Close ends replication and waits until nothing of it runs any more. Waits
+// that are under way end as if all peers were lost.
+func (g *Group) Close() {
+	g.mu.Lock()
+	g.running = false
+	cancel := g.cancel
+	g.mu.Unlock()
+	if cancel == nil {
+		return
+	}
+	cancel(errClosed)
+	g.wg.Wait()
+	if err := g.roster.save(); err != nil {
+		level.Warn(g.logger).Log("msg", "remember peers", "err", err)
+	}
+}
+
+// Committed tells that own operations up to number n are durable here. They are
+// sent at once. It never blocks.
+func (g *Group) Committed(n uint64) {
+	g.step(func(now time.Time, m *causal.Machine) { m.Committed(now, n) })
+	g.wakeSenders()
+}
+
+// Confirmed is closed when this replica may take writes: a peer has confirmed
+// its slot, now or earlier, or it needs no confirmation (it has operations of
+// its own, no peers, or was started with Bootstrap).
+func (g *Group) Confirmed() <-chan struct{} { return g.confirmed }
+
+// step passes an input to the state machine and signals the waits that it ended.
+func (g *Group) step(f func(now time.Time, m *causal.Machine)) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f(now, g.core)
+	g.satisfied.Store(g.core.Satisfied())
+	for _, w := range g.core.Released() {
+		w.Done <- struct{}{} // has room: a waiter is released once
+	}
+}
+
+// wakeSenders wakes those that have something to send.
+func (g *Group) wakeSenders() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, s := range g.senders {
+		if g.core.Pending(name) {
+			notify(s.wake)
+		}
+	}
+}
+
+// fence stops replication for good because this replica's data are not what its
+// peers know of it. From now on no OK is given.
+func (g *Group) fence(err error) {
+	if !g.fault.CompareAndSwap(nil, &err) {
+		return
+	}
+	g.fenced.Set(1)
+	level.Error(g.logger).Log("msg", "this replica takes no more writes: its data were restored from an old copy or are in use twice; put the newest data back, or start with an empty directory",
+		"origin", g.origin, "err", err)
+	g.cancel(err)
+}
+
+// Fault returns why this replica has fenced itself; nil if it has not.
+func (g *Group) Fault() error {
+	if p := g.fault.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// clockLoop lets the state machine know that time passes, and gives up streams
+// that have gone silent.
+func (g *Group) clockLoop() {
+	tick := time.NewTicker(g.cfg.Heartbeat)
+	defer tick.Stop()
+	deadline := time.NewTimer(g.cfg.AckTimeout)
+	defer deadline.Stop()
+	saved := time.Now()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.timeWake:
+		case <-deadline.C:
+		case <-tick.C:
+			g.hangUp()
+			g.publish()
+			if time.Since(saved) > time.Minute {
+				saved = time.Now()
+				if err := g.roster.save(); err != nil {
+					level.Warn(g.logger).Log("msg", "remember peers", "err", err)
+				}
+			}
+		}
+		g.step(func(now time.Time, m *causal.Machine) {
+			m.Tick(now)
+			var at time.Time
+			if at, g.timed = m.Deadline(); g.timed {
+				deadline.Reset(at.Sub(now))
+			}
+		})
+		g.wakeSenders()
+	}
+}
+
+// hangUp ends streams on which nothing was heard for PeerTimeout.
+func (g *Group) hangUp() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range g.senders {
+		s.life.check(g.cfg.PeerTimeout)
+	}
+	for _, in := range g.inbound {
+		in.life.check(g.cfg.PeerTimeout)
+	}
+}
+
+// notify wakes whoever waits on a channel with room for one.
+func notify(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// life watches over one stream.
+type life struct {
+	heard  atomic.Int64 // Unix nanoseconds by the local clock
+	cancel atomic.Pointer[context.CancelCauseFunc]
+}
+
+func (l *life) begin(cancel context.CancelCauseFunc) {
+	l.sign()
+	l.cancel.Store(&cancel)
+}
+
+func (l *life) end() { l.cancel.Store(nil) }
+
+// sign notes that the peer was heard.
+func (l *life) sign() { l.heard.Store(time.Now().UnixNano()) }
+
+func (l *life) check(limit time.Duration) {
+	silent := time.Duration(time.Now().UnixNano() - l.heard.Load())
+	if cancel := l.cancel.Load(); cancel != nil && silent > limit {
+		(*cancel)(fmt.Errorf("nothing heard for %v", silent.Round(time.Millisecond)))
+	}
+}

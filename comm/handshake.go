@@ -1,0 +1,172 @@
+package comm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-kit/log/level"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// handshakeTimeout is the longest wait for the other side's hello.
+const handshakeTimeout = 10 * time.Second
+
+// hello is what this replica says of itself, and the vector in it.
+func (g *Group) hello() (*Hello, crdt.VC) {
+	g.mu.Lock()
+	logged := g.core.Logged()
+	g.mu.Unlock()
+	return &Hello{
+		Protocol:       Protocol,
+		Subnet:         g.cfg.Subnet,
+		Name:           g.cfg.Name,
+		Origin:         uint64(g.origin),
+		Slot:           uint32(g.slot),
+		FirstUser:      g.cfg.Users[0],
+		LastUser:       g.cfg.Users[1],
+		Separator:      g.cfg.Separator,
+		MaxMessageSize: g.cfg.MaxMessageSize,
+		Window:         int64(g.cfg.Window),
+		Epoch:          g.cfg.Epoch,
+		Logged:         encodeVC(logged),
+		Replaces:       uint64(g.cfg.Replaces),
+	}, logged
+}
+
+// agree compares what both sides must have the same. The error names both values.
+func agree(own, theirs *Hello, expected string) error {
+	for _, c := range []struct {
+		what         string
+		here, there  any
+		disagreement bool
+	}{
+		{"protocol version", own.Protocol, theirs.GetProtocol(), own.Protocol != theirs.GetProtocol()},
+		{"subnet", own.Subnet, theirs.GetSubnet(), own.Subnet != theirs.GetSubnet()},
+		{"peer's name", expected, theirs.GetName(), expected != theirs.GetName()},
+		{"first user ID", own.FirstUser, theirs.GetFirstUser(), own.FirstUser != theirs.GetFirstUser()},
+		{"last user ID", own.LastUser, theirs.GetLastUser(), own.LastUser != theirs.GetLastUser()},
+		{"hierarchy separator", own.Separator, theirs.GetSeparator(), own.Separator != theirs.GetSeparator()},
+		{"size limit of messages", own.MaxMessageSize, theirs.GetMaxMessageSize(), own.MaxMessageSize != theirs.GetMaxMessageSize()},
+		{"replication window", own.Window, theirs.GetWindow(), own.Window != theirs.GetWindow()},
+		{"eviction epoch", own.Epoch, theirs.GetEpoch(), own.Epoch != theirs.GetEpoch()},
+	} {
+		if c.disagreement {
+			return fmt.Errorf("%w: %s differs: %s at %q, %s at %q", errRefused, c.what, show(c.here), own.Name, show(c.there), theirs.GetName())
+		}
+	}
+	return nil
+}
+
+func show(v any) string {
+	if s, ok := v.(string); ok {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprint(v)
+}
+
+// greet checks the hello of the member with the given name and remembers it. It
+// returns what that peer has logged.
+func (g *Group) greet(own, theirs *Hello, name string) (crdt.VC, error) {
+	if err := agree(own, theirs, name); err != nil {
+		return crdt.VC{}, err
+	}
+	logged, err := decodeVC(theirs.GetLogged())
+	if err != nil {
+		return logged, err
+	}
+	origin := crdt.Origin(theirs.GetOrigin())
+	g.mu.Lock()
+	known, last := g.core.Logged().Get(origin), g.core.Own()
+	g.mu.Unlock()
+	if n := logged.Get(g.origin); n > last {
+		return logged, &staleHere{fmt.Errorf("%w: %q has operation %d of incarnation %s, the last one here is %d", causal.ErrStale, name, n, g.origin, last)}
+	}
+	return logged, g.roster.admit(theirs, logged, known)
+}
+
+// staleHere marks a finding that concerns this replica, not the peer.
+type staleHere struct{ error }
+
+func (e *staleHere) Unwrap() error { return e.error }
+
+// tipOf returns the last operation that is here of a peer's incarnation.
+func (g *Group) tipOf(origin crdt.Origin, logged crdt.VC) (*Tip, error) {
+	n := logged.Get(origin)
+	if n == 0 {
+		return nil, nil
+	}
+	hash, err := g.hashOf(crdt.Dot{Origin: origin, N: n})
+	if err != nil {
+		return nil, err
+	}
+	return &Tip{Number: n, Hash: hash}, nil
+}
+
+// hashOf returns the hash of an operation in the log; nil if it is not there any more.
+func (g *Group) hashOf(d crdt.Dot) ([]byte, error) {
+	list, err := g.store.Read(d.Origin, d.N, 1)
+	if err != nil {
+		return nil, fmt.Errorf("read operation %d of %s: %w", d.N, d.Origin, err)
+	}
+	if len(list) == 0 || list[0].Dot != d {
+		return nil, nil
+	}
+	sum := sha256.Sum256(list[0].Data)
+	return sum[:], nil
+}
+
+// compareTip finds out whether the operations that a peer has of this replica
+// are those that this replica made: a directory that was copied, or restored
+// and written to again, has others under the same numbers.
+func (g *Group) compareTip(name string, tip *Tip) error {
+	if tip.GetNumber() == 0 || len(tip.GetHash()) == 0 {
+		return nil
+	}
+	hash, err := g.hashOf(crdt.Dot{Origin: g.origin, N: tip.GetNumber()})
+	if err != nil {
+		return err
+	}
+	if hash != nil && !bytes.Equal(hash, tip.GetHash()) {
+		return &staleHere{fmt.Errorf("%w: operation %d of incarnation %s is another one at %q than here", causal.ErrStale, tip.GetNumber(), g.origin, name)}
+	}
+	return nil
+}
+
+// confirmedBy notes that a peer accepted this replica's hello.
+func (g *Group) confirmedBy(name string) error {
+	if err := g.roster.confirm(name); err != nil {
+		return err
+	}
+	g.confirm.Do(func() {
+		level.Info(g.logger).Log("msg", "slot confirmed", "slot", g.slot, "peer", name)
+		close(g.confirmed)
+	})
+	return nil
+}
+
+// statusOf turns a finding about a caller into what it is told.
+func statusOf(err error) error {
+	var here *staleHere
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &here):
+		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, causal.ErrStale):
+		return status.Error(codes.DataLoss, err.Error())
+	case errors.Is(err, errRefused):
+		return status.Error(codes.FailedPrecondition, err.Error())
+	case errors.Is(err, causal.ErrProtocol):
+		return status.Error(codes.InvalidArgument, err.Error())
+	case errors.Is(err, errClosed):
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return status.Error(codes.Internal, err.Error())
+}

@@ -1,0 +1,240 @@
+package comm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+var errReplaced = fmt.Errorf("%w: the peer opened another stream", errRefused)
+
+type downStream = grpc.BidiStreamingServer[Up, Down]
+
+// inbound is a stream that a peer opened: its operations come in,
+// acknowledgements go back.
+type inbound struct {
+	g      *Group
+	name   string
+	origin crdt.Origin
+	stream downStream
+	logger log.Logger
+	life   life
+	wake   chan struct{} // there is something to acknowledge
+
+	announced atomic.Uint64 // last operation of its own that the peer told of
+	skew      atomic.Int64  // its clock minus ours when it told, milliseconds
+
+	ops, bytes prometheus.Counter
+}
+
+// serve takes the operations of one peer until the stream ends.
+func (g *Group) serve(stream downStream, theirs *Hello, name string) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	in := &inbound{
+		g:      g,
+		name:   name,
+		origin: crdt.Origin(theirs.GetOrigin()),
+		stream: stream,
+		logger: log.With(g.logger, "peer", name),
+		wake:   make(chan struct{}, 1),
+		ops:    g.cfg.Metrics.receivedOps.WithLabelValues(g.cfg.Subnet, name),
+		bytes:  g.cfg.Metrics.receivedBytes.WithLabelValues(g.cfg.Subnet, name),
+	}
+	if err := g.welcome(in, theirs, cancel); err != nil {
+		g.fenceIfStale(err)
+		return statusOf(err)
+	}
+	defer g.farewell(in)
+	g.wg.Go(func() { cancel(in.receive()) })
+	g.wg.Go(func() { cancel(in.acknowledge(ctx)) })
+	select {
+	case <-ctx.Done():
+	case <-g.ctx.Done():
+		cancel(errClosed)
+	}
+	err := context.Cause(ctx)
+	g.fenceIfStale(err)
+	return statusOf(err)
+}
+
+func (g *Group) fenceIfStale(err error) {
+	var here *staleHere
+	if errors.As(err, &here) {
+		g.fence(err)
+	}
+}
+
+// welcome answers a hello and makes the stream the one of its peer. A stream
+// that was there before is ended: the peer would not have opened another one if
+// it still worked. On success farewell must be called.
+func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFunc) error {
+	if err := g.open(); err != nil {
+		return err
+	}
+	if err := g.Fault(); err != nil {
+		return fmt.Errorf("%w: %q has fenced itself: %w", errRefused, g.cfg.Name, errors.New(err.Error()))
+	}
+	own, logged := g.hello()
+	has, err := g.greet(own, theirs, in.name)
+	if err != nil {
+		return err
+	}
+	if own.Tip, err = g.tipOf(in.origin, logged); err != nil {
+		return err
+	}
+	in.announced.Store(has.Get(in.origin))
+	in.life.begin(cancel)
+	g.mu.Lock()
+	if !g.running {
+		g.mu.Unlock()
+		return errClosed
+	}
+	if old := g.inbound[in.name]; old != nil {
+		(*old.life.cancel.Load())(errReplaced)
+	}
+	g.inbound[in.name] = in
+	g.wg.Add(1)
+	g.mu.Unlock()
+	if err := in.stream.Send(&Down{Hello: own}); err != nil {
+		g.farewell(in)
+		return err
+	}
+	level.Info(in.logger).Log("msg", "peer connected", "origin", in.origin, "slot", theirs.GetSlot())
+	notify(g.senders[in.name].hint)
+	return nil
+}
+
+// open returns an error unless the group was started and not closed.
+func (g *Group) open() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.running {
+		return errClosed
+	}
+	return nil
+}
+
+func (g *Group) farewell(in *inbound) {
+	g.mu.Lock()
+	if g.inbound[in.name] == in {
+		delete(g.inbound, in.name)
+	}
+	g.mu.Unlock()
+	g.roster.heard(in.name, in.origin, in.announced.Load())
+	g.wg.Done()
+}
+
+// receive takes messages until the stream ends, and returns why.
+func (in *inbound) receive() error {
+	for {
+		up, err := in.stream.Recv()
+		if err != nil {
+			return fmt.Errorf("stream ended: %w", err)
+		}
+		in.life.sign()
+		if err := in.take(up); err != nil {
+			return err
+		}
+	}
+}
+
+// take handles one message: bodies go to the disk, operations to the state machine.
+func (in *inbound) take(up *Up) error {
+	for _, c := range up.GetChunks() {
+		root, err := checkChunk(c, in.g.cfg.MaxMessageSize)
+		if err != nil {
+			return err
+		}
+		if err := in.g.store.PutBodyChunk(root, int(c.GetIndex()), c.GetData(), c.GetLast()); err != nil {
+			return fmt.Errorf("store piece %d of body %x: %w", c.GetIndex(), root, err)
+		}
+		in.bytes.Add(float64(len(c.GetData())))
+	}
+	if h := up.GetHeartbeat(); h != nil {
+		if err := in.heartbeat(h); err != nil {
+			return err
+		}
+	}
+	if len(up.GetOperations()) == 0 {
+		return nil
+	}
+	return in.takeOperations(up.GetOperations())
+}
+
+func (in *inbound) takeOperations(ops []*Operation) error {
+	entries := make([]Entry, 0, len(ops))
+	for _, op := range ops {
+		e, err := decodeEntry(op)
+		if err != nil {
+			return err
+		}
+		in.bytes.Add(float64(len(e.Data)))
+		entries = append(entries, e)
+	}
+	in.ops.Add(float64(len(entries)))
+	fresh := false
+	var failed error
+	in.g.step(func(_ time.Time, m *causal.Machine) {
+		for i := range entries {
+			isNew, err := m.Receive(entries[i])
+			if err != nil {
+				failed = err
+				return
+			}
+			fresh = fresh || isNew
+		}
+	})
+	if fresh {
+		notify(in.g.applyWake)
+	} else {
+		notify(in.wake) // repeated ones: tell the peer that they are here
+	}
+	if errors.Is(failed, causal.ErrStale) {
+		return &staleHere{failed}
+	}
+	return failed
+}
+
+func (in *inbound) heartbeat(h *Heartbeat) error {
+	logged, err := decodeVC(h.GetLogged())
+	if err != nil {
+		return err
+	}
+	in.skew.Store(h.GetUnixMillis() - time.Now().UnixMilli())
+	n := logged.Get(in.origin)
+	in.announced.Store(max(n, in.announced.Load()))
+	in.g.roster.heard(in.name, in.origin, n)
+	return nil
+}
+
+// acknowledge tells the peer what is durable here, whenever that has grown and
+// every heartbeat.
+func (in *inbound) acknowledge(ctx context.Context) error {
+	beat := time.NewTicker(in.g.cfg.Heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-in.wake:
+		case <-beat.C:
+		}
+		in.g.mu.Lock()
+		logged := in.g.core.Logged()
+		in.g.mu.Unlock()
+		if err := in.stream.Send(&Down{Ack: &Ack{Logged: encodeVC(logged), UnixMillis: time.Now().UnixMilli()}}); err != nil {
+			return fmt.Errorf("acknowledge: %w", err)
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package comm
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// errRefused is wrapped by what a handshake finds wrong with the other side.
+var errRefused = errors.New("refused")
+
+// roster is what this replica remembers of its peers: who they are, which slots
+// they have, and how far their own operations went. It is kept in the peer
+// records of the Store: one under each peer's name, and one for each slot that
+// was ever taken, under "slot/N", so that the slot of a peer that left the
+// configuration is not given away. It is safe for concurrent use.
+type roster struct {
+	store Store
+	cfg   Config
+
+	mu    sync.Mutex
+	peers map[string]*Record
+	slots map[uint32]*Record
+	dirty map[string]bool // peers whose highest number is not on disk yet
+}
+
+func newRoster(store Store, cfg Config) (*roster, error) {
+	r := &roster{store: store, cfg: cfg, peers: map[string]*Record{}, slots: map[uint32]*Record{}, dirty: map[string]bool{}}
+	for _, p := range cfg.Peers {
+		rec, err := r.load(p.Name)
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil {
+			r.peers[p.Name] = rec
+		}
+	}
+	for slot := uint32(1); slot <= uint32(crdt.MaxSlot); slot++ {
+		rec, err := r.load(slotKey(slot))
+		if err != nil {
+			return nil, err
+		}
+		if rec != nil {
+			r.slots[slot] = rec
+		}
+	}
+	if rec := r.slots[uint32(store.Slot())]; rec != nil {
+		return nil, fmt.Errorf("slot %d of %q belongs to %q (incarnation %s): configure another one",
+			store.Slot(), cfg.Name, rec.GetName(), crdt.Origin(rec.GetOrigin()))
+	}
+	return r, nil
+}
+
+func slotKey(slot uint32) string { return fmt.Sprintf("slot/%d", slot) }
+
+func (r *roster) load(key string) (*Record, error) {
+	b, err := r.store.PeerRecord(key)
+	if err != nil {
+		return nil, fmt.Errorf("read record of %q: %w", key, err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	rec := &Record{}
+	if err := proto.Unmarshal(b, rec); err != nil {
+		return nil, fmt.Errorf("decode record of %q: %w", key, err)
+	}
+	return rec, nil
+}
+
+func (r *roster) put(key string, rec *Record) error {
+	b, err := proto.Marshal(rec)
+	if err == nil {
+		err = r.store.SetPeerRecord(key, b)
+	}
+	if err != nil {
+		return fmt.Errorf("write record of %q: %w", key, err)
+	}
+	return nil
+}
+
+// confirmed reports whether a peer has ever confirmed this incarnation's slot.
+func (r *roster) confirmed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, rec := range r.peers {
+		if rec.GetConfirmed() == uint64(r.store.Origin()) {
+			return true
+		}
+	}
+	return false
+}
+
+// admit checks a hello against what is remembered and remembers it. known is
+// the last operation of that origin that is logged here. An error that wraps
+// [causal.ErrStale] means that the peer's data are older than what is known of it.
+func (r *roster) admit(h *Hello, logged crdt.VC, known uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	origin := crdt.Origin(h.GetOrigin())
+	rec := r.peers[h.GetName()]
+	if err := r.checkIdentity(h, rec); err != nil {
+		return err
+	}
+	next := &Record{Name: h.GetName(), Origin: h.GetOrigin(), Slot: h.GetSlot(), Highest: max(known, logged.Get(origin))}
+	if rec.GetOrigin() == h.GetOrigin() {
+		next.Highest = max(next.Highest, rec.GetHighest())
+		next.Confirmed = rec.GetConfirmed()
+	}
+	if has := logged.Get(origin); has < next.Highest {
+		return fmt.Errorf("%w: %q has %d operations of its incarnation %s, but %q knows of %d",
+			causal.ErrStale, h.GetName(), has, origin, r.cfg.Name, next.Highest)
+	}
+	if proto.Equal(rec, next) {
+		return nil
+	}
+	if err := r.put(slotKey(h.GetSlot()), next); err != nil {
+		return err
+	}
+	if err := r.put(h.GetName(), next); err != nil {
+		return err
+	}
+	r.peers[h.GetName()], r.slots[h.GetSlot()] = next, next
+	return nil
+}
+
+// checkIdentity refuses a clash of slots or incarnations.
+func (r *roster) checkIdentity(h *Hello, rec *Record) error {
+	origin := crdt.Origin(h.GetOrigin())
+	own := r.store.Origin()
+	switch {
+	case origin == 0 || h.GetSlot() == 0 || h.GetSlot() > uint32(crdt.MaxSlot):
+		return fmt.Errorf("%w: %q has incarnation %s and slot %d", errRefused, h.GetName(), origin, h.GetSlot())
+	case origin == own:
+		return fmt.Errorf("%w: %q and %q have the same incarnation %s: the data directory of one is a copy of the other's; start one of them with an empty directory",
+			errRefused, r.cfg.Name, h.GetName(), own)
+	case h.GetSlot() == uint32(r.store.Slot()):
+		return fmt.Errorf("%w: slot %d is claimed by %q (incarnation %s) and by %q (incarnation %s): give one of them another slot",
+			errRefused, h.GetSlot(), r.cfg.Name, own, h.GetName(), origin)
+	}
+	replaced := rec.GetOrigin() != 0 && h.GetReplaces() == rec.GetOrigin()
+	if rec != nil && rec.GetOrigin() != h.GetOrigin() && !replaced {
+		return fmt.Errorf("%w: %q was incarnation %s (slot %d, operations up to %d) and is now %s: an empty disk, or another one. Put the old data back; if they are lost for ever, declare once that the new incarnation replaces %s",
+			errRefused, h.GetName(), crdt.Origin(rec.GetOrigin()), rec.GetSlot(), rec.GetHighest(), origin, crdt.Origin(rec.GetOrigin()))
+	}
+	if rec != nil && rec.GetOrigin() == h.GetOrigin() && rec.GetSlot() != h.GetSlot() {
+		return fmt.Errorf("%w: %q (incarnation %s) had slot %d and has %d now: a slot stays with its incarnation",
+			errRefused, h.GetName(), origin, rec.GetSlot(), h.GetSlot())
+	}
+	if s := r.slots[h.GetSlot()]; s != nil && s.GetOrigin() != h.GetOrigin() && !(replaced && s.GetOrigin() == rec.GetOrigin()) {
+		return fmt.Errorf("%w: slot %d belongs to %q (incarnation %s) and is claimed by %q (incarnation %s): give the newer one another slot",
+			errRefused, h.GetSlot(), s.GetName(), crdt.Origin(s.GetOrigin()), h.GetName(), origin)
+	}
+	return nil
+}
+
+// confirm notes that a peer has confirmed this incarnation's slot.
+func (r *roster) confirm(name string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.peers[name]
+	if rec == nil || rec.GetConfirmed() == uint64(r.store.Origin()) {
+		return nil
+	}
+	next := proto.Clone(rec).(*Record)
+	next.Confirmed = uint64(r.store.Origin())
+	if err := r.put(name, next); err != nil {
+		return err
+	}
+	r.peers[name] = next
+	return nil
+}
+
+// heard notes how far a peer's own operations go. It is written to disk by save.
+func (r *roster) heard(name string, origin crdt.Origin, n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.peers[name]
+	if rec == nil || rec.GetOrigin() != uint64(origin) || rec.GetHighest() >= n {
+		return
+	}
+	next := proto.Clone(rec).(*Record)
+	next.Highest = n
+	r.peers[name] = next
+	r.dirty[name] = true
+}
+
+// save writes what heard has noted.
+func (r *roster) save() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name := range r.dirty {
+		if err := r.put(name, r.peers[name]); err != nil {
+			return err
+		}
+		delete(r.dirty, name)
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package comm
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// Status is what a group knows of itself at one moment.
+type Status struct {
+	Subnet string
+	Name   string
+	Origin crdt.Origin
+	Slot   crdt.Slot
+	Logged crdt.VC // operations that are durable here
+
+	Confirmed bool  // writes may be taken, see [Group.Confirmed]
+	Fault     error // why the replica has fenced itself; nil if it has not
+	Apply     error // why the last batch of received operations could not be applied
+
+	QueuedOperations int // received, waiting for others
+	QueuedBytes      int // received, not durable yet
+	Queues           []causal.Queue
+	Waiting          int // commits that wait for acknowledgements
+	Peers            []PeerStatus
+}
+
+// PeerStatus is what a group knows of one peer.
+type PeerStatus struct {
+	Member
+	Origin    crdt.Origin // 0 before the first connection
+	Sending   bool        // the stream to it is up
+	Receiving bool        // the stream from it is up
+	Error     string      // why there is no stream to it
+	Acked     crdt.VC     // what it has durably logged
+
+	LagOperations uint64        // own operations that it lacks
+	Lag           time.Duration // how long ago the first of them was committed
+	Behind        bool          // OKs do not wait for it until it has caught up
+	Missing       uint64        // operations of its own that it told of and that are not here
+	ClockSkew     time.Duration // its clock minus ours, one-way delay included
+	Forwards      int           // third origins that are sent to it from here
+}
+
+// Status returns the present state.
+func (g *Group) Status() Status {
+	s := Status{Subnet: g.cfg.Subnet, Name: g.cfg.Name, Origin: g.origin, Slot: g.slot, Fault: g.Fault()}
+	select {
+	case <-g.confirmed:
+		s.Confirmed = true
+	default:
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.Logged, s.Apply = g.core.Logged(), g.applied
+	s.QueuedOperations, s.QueuedBytes = g.core.Queued()
+	s.Queues, s.Waiting = g.core.Queues(), g.core.Waiting()
+	for i, p := range g.core.Peers(time.Now()) {
+		ps := PeerStatus{
+			Member: g.cfg.Peers[i], Origin: p.Origin, Sending: p.Connected, Acked: p.Has,
+			LagOperations: p.Lag, Lag: p.Age, Behind: p.Behind, Forwards: p.Forwards,
+		}
+		if why := g.senders[p.Name].trying.Load(); why != nil {
+			ps.Error = *why
+		}
+		if in := g.inbound[p.Name]; in != nil {
+			ps.Receiving = true
+			ps.ClockSkew = time.Duration(in.skew.Load()) * time.Millisecond
+			if told, have := in.announced.Load(), s.Logged.Get(in.origin); told > have {
+				ps.Missing = told - have
+			}
+		}
+		s.Peers = append(s.Peers, ps)
+	}
+	return s
+}
+
+// Ready reports whether the replica may serve: its slot is confirmed and it has
+// not fenced itself. It says nothing of peers: a replica serves without any.
+func (s Status) Ready() bool { return s.Confirmed && s.Fault == nil }
+
+// Degraded returns, one sentence each, what is not as it should be; nothing if
+// all is well.
+func (s Status) Degraded() []string {
+	var list []string
+	say := func(format string, args ...any) {
+		list = append(list, fmt.Sprintf("subnet %s: ", s.Subnet)+fmt.Sprintf(format, args...))
+	}
+	if s.Fault != nil {
+		say("fenced: %v", s.Fault)
+	}
+	if !s.Confirmed {
+		say("slot %d is not confirmed by any peer yet", s.Slot)
+	}
+	if s.Apply != nil {
+		say("operations of peers cannot be applied: %v", s.Apply)
+	}
+	for _, p := range s.Peers {
+		switch {
+		case !p.Sending:
+			say("no stream to %s: %s", p.Name, p.Error)
+		case p.Behind:
+			say("%s lacks %d operations, the first one for %v", p.Name, p.LagOperations, p.Lag.Round(time.Millisecond))
+		}
+		if !p.Receiving {
+			say("no stream from %s", p.Name)
+		}
+	}
+	return list
+}
+
+// publish updates the gauges.
+func (g *Group) publish() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ops, bytes := g.core.Queued()
+	g.queueOps.Set(float64(ops))
+	g.queueBytes.Set(float64(bytes))
+	for _, p := range g.core.Peers(time.Now()) {
+		s := g.senders[p.Name]
+		s.lagOps.Set(float64(p.Lag))
+		s.lagSeconds.Set(p.Age.Seconds())
+	}
+}

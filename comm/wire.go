@@ -1,0 +1,97 @@
+package comm
+
+import (
+	"fmt"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// encodeVC returns the encoding of a version vector.
+func encodeVC(v crdt.VC) []byte {
+	b, err := v.AppendBinary(nil)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// decodeVC reads a version vector from a peer.
+func decodeVC(b []byte) (crdt.VC, error) {
+	var v crdt.VC
+	if len(b) > maxVector {
+		return v, fmt.Errorf("%w: version vector of %d bytes, limit %d", causal.ErrProtocol, len(b), maxVector)
+	}
+	if err := v.UnmarshalBinary(b); err != nil {
+		return v, fmt.Errorf("%w: version vector: %v", causal.ErrProtocol, err)
+	}
+	return v, nil
+}
+
+// encodeEntry puts an entry into a message. It shares the entry's data.
+func encodeEntry(e *Entry) *Operation {
+	op := &Operation{
+		Origin: uint64(e.Dot.Origin),
+		Number: e.Dot.N,
+		Deps:   encodeVC(e.Deps),
+		Time:   uint64(e.Time),
+		Data:   e.Data,
+	}
+	for i := range e.Bodies {
+		op.Bodies = append(op.Bodies, e.Bodies[i][:])
+	}
+	return op
+}
+
+// decodeEntry reads an entry from a peer. What the operation's data mean is the
+// Store's to find out.
+func decodeEntry(op *Operation) (Entry, error) {
+	e := Entry{
+		Dot:  crdt.Dot{Origin: crdt.Origin(op.GetOrigin()), N: op.GetNumber()},
+		Time: crdt.Time(op.GetTime()),
+		Data: op.GetData(),
+	}
+	if len(e.Data) == 0 || len(e.Data) > MaxOperation {
+		return e, fmt.Errorf("%w: operation %d of %s has %d bytes, limit %d", causal.ErrProtocol, e.Dot.N, e.Dot.Origin, len(e.Data), MaxOperation)
+	}
+	if len(op.GetBodies()) > maxBodies {
+		return e, fmt.Errorf("%w: operation %d of %s has %d bodies, limit %d", causal.ErrProtocol, e.Dot.N, e.Dot.Origin, len(op.GetBodies()), maxBodies)
+	}
+	var err error
+	if e.Deps, err = decodeVC(op.GetDeps()); err != nil {
+		return e, fmt.Errorf("operation %d of %s: %w", e.Dot.N, e.Dot.Origin, err)
+	}
+	for _, b := range op.GetBodies() {
+		root, err := decodeRoot(b)
+		if err != nil {
+			return e, err
+		}
+		e.Bodies = append(e.Bodies, root)
+	}
+	return e, nil
+}
+
+func decodeRoot(b []byte) (crdt.Root, error) {
+	var root crdt.Root
+	if len(b) != len(root) {
+		return root, fmt.Errorf("%w: content name of %d bytes", causal.ErrProtocol, len(b))
+	}
+	copy(root[:], b)
+	return root, nil
+}
+
+// checkChunk refuses a piece of a body that no sender makes.
+func checkChunk(c *Chunk, maxMessageSize int64) (crdt.Root, error) {
+	root, err := decodeRoot(c.GetRoot())
+	switch {
+	case err != nil:
+		return root, err
+	case c.GetEncoding() != Chunk_PLAIN:
+		return root, fmt.Errorf("%w: body in unknown encoding %d", causal.ErrProtocol, c.GetEncoding())
+	case len(c.GetData()) > MaxChunk:
+		return root, fmt.Errorf("%w: piece of a body has %d bytes, limit %d", causal.ErrProtocol, len(c.GetData()), MaxChunk)
+	case int64(c.GetIndex()) > maxMessageSize:
+		return root, fmt.Errorf("%w: piece %d of a body, messages have at most %d bytes", causal.ErrProtocol, c.GetIndex(), maxMessageSize)
+	}
+	return root, nil
+}
