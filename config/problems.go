@@ -91,10 +91,15 @@ func show(value any) string {
 func suggest(word string, known []string) string {
 	best, bestDistance := "", 1+max(1, len(word)/3)
 	for _, k := range known {
-		if strings.EqualFold(k, word) {
+		w, l := strings.ToLower(word), strings.ToLower(k)
+		if w == l {
 			return k
 		}
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
+		d := distance(w, l)
+		if len(w) >= 4 && strings.HasPrefix(l, w) || len(l) >= 4 && strings.HasPrefix(w, l) {
+			d = 1 // cut short, or too long
+		}
+		if d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}

@@ -132,6 +132,9 @@ func template(now time.Time, validity time.Duration, name string) (*x509.Certifi
 	if err != nil {
 		return nil, fmt.Errorf("draw a serial number: %w", err)
 	}
+	if len(name) > 64 { // RFC 5280 ub-common-name; the names that count are elsewhere
+		name = ""
+	}
 	return &x509.Certificate{
 		SerialNumber:          serial.Add(serial, big.NewInt(1)),
 		Subject:               pkix.Name{Organization: []string{"pluto"}, CommonName: name},
