@@ -1,0 +1,213 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is a client's connection as its session on the node sees it. One goroutine
+// reads at a time and one writes; the other methods may be called by any.
+type Conn struct {
+	stream Node_SessionServer
+	cancel context.CancelCauseFunc // ends the session's context
+	epoch  time.Time
+	heard  atomic.Int64 // of the last message, in nanoseconds after epoch
+	in     inbox
+
+	sending sync.Mutex // one message at a time; owned by writer and receiver
+	buf     []byte     // queued by Write, at most MaxFrame
+	answer  Answer     // reused, as are the others: gRPC keeps no message after Send
+	down    Down
+}
+
+// ErrProtocol is wrapped by the error of a distributor that does not keep to node.proto.
+var ErrProtocol = errors.New("tunnel protocol violated")
+
+func newConn(stream Node_SessionServer, cancel context.CancelCauseFunc) *Conn {
+	c := &Conn{stream: stream, cancel: cancel, epoch: time.Now()}
+	c.in.wake = make(chan struct{}, 1)
+	return c
+}
+
+// Heard returns when the last message of the distributor came, on the monotonic
+// clock. The session may commit while that is not long ago.
+func (c *Conn) Heard() time.Time { return c.epoch.Add(time.Duration(c.heard.Load())) }
+
+// Read returns client bytes. It returns io.EOF when the client is gone, the
+// stream has ended, or the session's context has, and
+// [os.ErrDeadlineExceeded] at the deadline.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, window, err := c.in.take(p)
+	if window > 0 {
+		if err := c.send(&Down{Message: &Down_Window{Window: &Window{Read: window}}}); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+// SetReadDeadline sets until when a Read waits, one under way too; the zero time is for ever.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.in.setDeadline(t)
+	return nil
+}
+
+// Interrupt makes Read return io.EOF, now and from now on.
+func (c *Conn) Interrupt() { c.in.end(true) }
+
+// Write queues bytes for the client. When a frame is full it is sent as a
+// piece of an answer, which waits while the client does not read.
+func (c *Conn) Write(p []byte) (int, error) {
+	written := 0
+	for len(c.buf)+len(p)-written > MaxFrame {
+		frame := p[written:]
+		if len(c.buf) > 0 {
+			n := MaxFrame - len(c.buf)
+			c.queue(frame[:n])
+			frame, written = c.buf, written+n
+		} else {
+			frame = frame[:MaxFrame]
+			written += MaxFrame
+		}
+		if err := c.send(&Down{Message: &Down_Partial{Partial: &Partial{Data: frame}}}); err != nil {
+			return written, err
+		}
+		c.buf = c.buf[:0]
+	}
+	c.queue(p[written:])
+	return len(p), nil
+}
+
+// frames are buffers of MaxFrame bytes for answers that are not small.
+var frames = sync.Pool{New: func() any { return new([MaxFrame]byte) }}
+
+const smallAnswer = 1 << 10 // what a session keeps a buffer for
+
+func (c *Conn) queue(p []byte) {
+	if len(c.buf)+len(p) > smallAnswer && cap(c.buf) < MaxFrame {
+		c.buf = append(frames.Get().(*[MaxFrame]byte)[:0], c.buf...)
+	}
+	c.buf = append(c.buf, p...)
+}
+
+// emptied forgets what was queued, after it was sent.
+func (c *Conn) emptied() {
+	if cap(c.buf) < MaxFrame {
+		c.buf = c.buf[:0]
+		return
+	}
+	frames.Put((*[MaxFrame]byte)(c.buf[:MaxFrame]))
+	c.buf = nil
+}
+
+// Answer sends what is queued as the end of one or more responses: the client's
+// first consumed bytes are done with, and state and vector are what another
+// replica needs to go on. An empty state is that of the Answer before.
+func (c *Conn) Answer(consumed uint64, state, vector []byte) error {
+	return c.sendAnswer(consumed, state, vector, false)
+}
+
+// Continue sends what is queued inside a command, whose client is to go on.
+func (c *Conn) Continue(consumed uint64, state, vector []byte) error {
+	return c.sendAnswer(consumed, state, vector, true)
+}
+
+func (c *Conn) sendAnswer(consumed uint64, state, vector []byte, continuation bool) error {
+	c.answer.Data, c.answer.Continuation = c.buf, continuation
+	if c.answer.Checkpoint == nil {
+		c.answer.Checkpoint = new(Checkpoint)
+		c.down.Message = &Down_Answer{Answer: &c.answer}
+	}
+	p := c.answer.Checkpoint
+	p.Consumed, p.State, p.Vector = consumed, state, vector
+	err := c.send(&c.down)
+	c.answer.Data, p.State, p.Vector = nil, nil, nil
+	c.emptied()
+	return err
+}
+
+// Bye sends what is queued as the last of the session; the client is to be
+// disconnected. Reading ends too.
+func (c *Conn) Bye() error {
+	err := c.send(&Down{Message: &Down_Bye{Bye: &Bye{Data: c.buf}}})
+	c.emptied()
+	c.Interrupt()
+	return err
+}
+
+// Refuse says, before anything else was sent, that the session is not opened
+// here. The text is for the distributor's log.
+func (c *Conn) Refuse(reason Refused_Reason, text string) error {
+	return c.send(&Down{Message: &Down_Refused{Refused: &Refused{Reason: reason, Text: text}}})
+}
+
+func (c *Conn) send(m *Down) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if err := c.stream.Send(m); err != nil {
+		return fmt.Errorf("send to distributor: %w", err)
+	}
+	return nil
+}
+
+// receive takes messages off the stream until the client or the stream is gone.
+// It never waits for the session. The session's context ends with the
+// stream; when only the client left, after CloseGrace.
+func (c *Conn) receive() {
+	var up Up
+	for {
+		err := c.stream.RecvMsg(&up)
+		if err == nil {
+			c.heard.Store(int64(time.Since(c.epoch)))
+			err = c.take(&up)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, errClosed):
+			c.in.end(false)
+			c.awaitEnd()
+			return
+		default:
+			c.in.end(true)
+			c.cancel(err)
+			return
+		}
+	}
+}
+
+var errClosed = errors.New("client is gone")
+
+// take handles one message. It returns errClosed when the client is gone.
+func (c *Conn) take(up *Up) error {
+	switch m := up.Message.(type) {
+	case *Up_Data:
+		return c.in.put(m.Data)
+	case *Up_Ping:
+		return c.pong(m.Ping.GetNumber())
+	case *Up_Close:
+		return errClosed
+	}
+	return fmt.Errorf("%w: unexpected message %T", ErrProtocol, up.Message)
+}
+
+// pong answers a ping, unless something else is being sent just now, which is a
+// sign of life too.
+func (c *Conn) pong(number uint64) error {
+	if !c.sending.TryLock() {
+		return nil
+	}
+	defer c.sending.Unlock()
+	return c.stream.Send(&Down{Message: &Down_Pong{Pong: &Pong{Number: number}}})
+}
+
+// awaitEnd lets a session whose client left finish its command.
+func (c *Conn) awaitEnd() {
+	grace := time.AfterFunc(CloseGrace, func() { c.cancel(errClosed) })
+	defer grace.Stop()
+	<-c.stream.Context().Done()
+	c.cancel(errClosed)
+}

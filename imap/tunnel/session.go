@@ -1,0 +1,191 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrStalled is the cause of the end of a session whose node gave no sign of
+// life for StallTimeout.
+var ErrStalled = errors.New("node gives no sign of life")
+
+// Session is a client's session as its distributor sees it. One goroutine sends
+// and one receives.
+type Session struct {
+	stream Node_SessionClient
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	sending sync.Mutex // one message at a time; of Send, Close and the pings
+	up      Up         // reused: gRPC keeps no message after Send
+	data    Up_Data
+	closed  bool
+	grace   *time.Timer // after Close
+	number  uint64      // of the last ping
+
+	room chan struct{} // the window has moved
+	read atomic.Uint64 // client bytes that the node has read
+	down Down          // reused
+
+	lease lease
+}
+
+// Start opens a session on a node: it sends open and waits for nothing. The
+// session ends with ctx.
+func Start(ctx context.Context, node NodeClient, open *Open) (*Session, error) {
+	ctx, cancel := context.WithCancelCause(ctx) // also by Recv, when the stream has ended
+	stream, err := node.Session(ctx)
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	s := &Session{stream: stream, ctx: ctx, cancel: cancel, room: make(chan struct{}, 1)}
+	s.lease.init(s)
+	if err := stream.Send(&Up{Message: &Up_Open{Open: open}}); err != nil {
+		err = s.why(err)
+		s.Abort()
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	s.lease.sent(0)
+	return s, nil
+}
+
+// Send passes client bytes on. It waits while WindowSize bytes are under way. p is
+// the caller's again afterwards. An error means that the session has ended;
+// Recv says why.
+func (s *Session) Send(p []byte) error {
+	for len(p) > 0 {
+		n, err := s.awaitRoom(min(len(p), MaxFrame))
+		if err != nil {
+			return err
+		}
+		s.data.Data = p[:n]
+		s.up.Message = &s.data
+		s.lease.sent(n) // before it can be answered
+		s.sending.Lock()
+		err = s.stream.Send(&s.up)
+		s.sending.Unlock()
+		s.data.Data = nil
+		if err != nil {
+			return s.why(err)
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// awaitRoom returns how many of n bytes may be sent, when it is more than none.
+func (s *Session) awaitRoom(n int) (int, error) {
+	for {
+		if room := WindowSize - int(s.lease.bytes()-s.read.Load()); room > 0 {
+			return min(n, room), nil
+		}
+		select {
+		case <-s.room:
+		case <-s.ctx.Done():
+			return 0, s.why(context.Cause(s.ctx))
+		}
+	}
+}
+
+// Recv waits for an Answer, a Partial, a Bye or a Refused. The message is valid
+// until the next call. io.EOF is the clean end of the stream, which a Bye has
+// preceded or not; other errors say that the stream broke.
+func (s *Session) Recv() (*Down, error) {
+	s.lease.receiving(true)
+	defer s.lease.receiving(false)
+	for {
+		if err := s.stream.RecvMsg(&s.down); err != nil {
+			err = s.why(err)
+			s.cancel(err)
+			return nil, err
+		}
+		switch m := s.down.Message.(type) {
+		case *Down_Window:
+			if err := s.moveWindow(m.Window.GetRead()); err != nil {
+				return nil, err
+			}
+		case *Down_Pong:
+		case *Down_Answer:
+			s.lease.answered(m.Answer.GetCheckpoint().GetConsumed(), m.Answer.GetContinuation())
+			return &s.down, nil
+		case *Down_Partial, *Down_Bye, *Down_Refused:
+			return &s.down, nil
+		default:
+			return nil, fmt.Errorf("%w: unexpected message %T", ErrProtocol, m)
+		}
+		s.lease.receiving(true)
+	}
+}
+
+func (s *Session) moveWindow(read uint64) error {
+	if read > s.lease.bytes() || read < s.read.Load() {
+		return fmt.Errorf("%w: window of bytes that were not sent", ErrProtocol)
+	}
+	s.read.Store(read)
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Close tells the node that the client is gone. Recv goes on until the node has
+// ended the session, at most CloseGrace and a little more.
+func (s *Session) Close() {
+	s.lease.stop()
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	// Errors are those of the stream, which Recv returns.
+	if s.stream.Send(&Up{Message: &Up_Close{Close: &Close{}}}) == nil {
+		s.stream.CloseSend()
+	}
+	s.grace = time.AfterFunc(CloseGrace+PingInterval, func() { s.cancel(nil) })
+}
+
+// Abort ends the session at once. Every session must be ended so, whatever
+// happened before.
+func (s *Session) Abort() {
+	s.lease.stop()
+	s.cancel(nil)
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.closed = true
+	if s.grace != nil {
+		s.grace.Stop()
+	}
+}
+
+// why returns the reason that the session was ended for, where there is a
+// better one than err.
+func (s *Session) why(err error) error {
+	if errors.Is(context.Cause(s.ctx), ErrStalled) {
+		return ErrStalled
+	}
+	if err == io.EOF {
+		return err
+	}
+	return fmt.Errorf("session stream: %w", err)
+}
+
+// ping sends a ping, unless something else is being sent just now.
+func (s *Session) ping() {
+	if !s.sending.TryLock() {
+		return
+	}
+	defer s.sending.Unlock()
+	if s.closed {
+		return
+	}
+	s.number++
+	s.stream.Send(&Up{Message: &Up_Ping{Ping: &Ping{Number: s.number}}}) // Recv returns the error
+}
