@@ -1,0 +1,145 @@
+package mime
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Matcher looks for a substring as SEARCH does: ignoring case and the ways
+// Unicode has to write one character (like i;unicode-casemap, RFC 5051). It
+// never changes, so any number of goroutines may use it.
+type Matcher struct {
+	needle []byte // folded
+}
+
+// NewMatcher returns a matcher for a string in UTF-8. The empty string is in
+// every text.
+func NewMatcher(needle string) *Matcher {
+	return &Matcher{needle: appendFolded(nil, []byte(needle))}
+}
+
+// Match reports whether the needle is in a text in UTF-8.
+func (m *Matcher) Match(text string) bool {
+	if len(m.needle) == 0 {
+		return true
+	}
+	return bytes.Contains(appendFolded(make([]byte, 0, len(text)), []byte(text)), m.needle)
+}
+
+// appendFolded appends text in the form in which texts are compared:
+// characters decomposed, letters without case.
+func appendFolded(dst, text []byte) []byte {
+	for len(text) > 0 {
+		if c := text[0]; c < utf8.RuneSelf {
+			dst = append(dst, lowerByte(c))
+			text = text[1:]
+			continue
+		}
+		_, n := utf8.DecodeRune(text)
+		start := len(dst)
+		dst = norm.NFKD.Append(dst, text[:n]...)
+		dst = foldRunes(dst, start)
+		text = text[n:]
+	}
+	return dst
+}
+
+// foldRunes takes the case from the runes from start on. Going through upper
+// case unites letters like the two lower-case sigmas.
+func foldRunes(b []byte, start int) []byte {
+	var few [8]rune
+	runes := few[:0]
+	for rest := b[start:]; len(rest) > 0; {
+		r, n := utf8.DecodeRune(rest)
+		runes = append(runes, unicode.ToLower(unicode.ToUpper(r)))
+		rest = rest[n:]
+	}
+	b = b[:start]
+	for _, r := range runes {
+		b = utf8.AppendRune(b, r)
+	}
+	return b
+}
+
+// scanner looks for several needles in a text that comes in pieces.
+type scanner struct {
+	matchers []*Matcher
+	found    []bool
+	left     int    // matchers that have not found theirs
+	overlap  int    // bytes to keep: one less than the longest needle
+	window   []byte // folded text not yet searched, after what is kept
+	partial  []byte // bytes of a character that is not complete
+}
+
+func newScanner(matchers []*Matcher) *scanner {
+	s := &scanner{matchers: matchers, found: make([]bool, len(matchers)), left: len(matchers)}
+	for i, m := range matchers {
+		s.overlap = max(s.overlap, len(m.needle)-1)
+		if len(m.needle) == 0 {
+			s.mark(i)
+		}
+	}
+	return s
+}
+
+func (s *scanner) mark(i int) {
+	s.found[i] = true
+	s.left--
+}
+
+// done reports whether all needles have been found.
+func (s *scanner) done() bool { return s.left == 0 }
+
+// minWindow is the amount of text from which on it is searched.
+const minWindow = 16 << 10
+
+// write takes a piece of UTF-8.
+func (s *scanner) write(text []byte) {
+	if len(s.partial) > 0 {
+		text = append(s.partial, text...)
+		s.partial = nil
+	}
+	if n := incompleteTail(text); n > 0 {
+		s.partial = bytes.Clone(text[len(text)-n:])
+		text = text[:len(text)-n]
+	}
+	s.window = appendFolded(s.window, text)
+	if len(s.window) >= max(minWindow, 2*s.overlap) {
+		s.search()
+		keep := min(s.overlap, len(s.window))
+		s.window = append(s.window[:0], s.window[len(s.window)-keep:]...)
+	}
+}
+
+// end ends a text: no match spans what comes next.
+func (s *scanner) end() {
+	s.window = appendFolded(s.window, s.partial)
+	s.partial = nil
+	s.search()
+	s.window = s.window[:0]
+}
+
+func (s *scanner) search() {
+	for i, m := range s.matchers {
+		if !s.found[i] && bytes.Contains(s.window, m.needle) {
+			s.mark(i)
+		}
+	}
+}
+
+// incompleteTail returns the length of the character at the end of text that
+// lacks bytes, 0 if none does.
+func incompleteTail(text []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if tail := text[len(text)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
