@@ -1,15 +1,22 @@
 package imap
 
-import "io"
+import (
+	"io"
+	"time"
+)
 
 // Conn is what a session runs on: the stream from and to one client, through
 // the tunnel or, in tests, in memory. One goroutine reads; one writes.
+//
+// A blocked Read returns when the context given to [Serve] ends, after Bye, and
+// after a method that writes has failed: the session waits for it then.
 type Conn interface {
 	// Read returns client bytes; io.EOF when the client is gone or the stream
 	// was taken away.
 	io.Reader
 	// Write queues response bytes. It sends a piece (a Partial) when much is
-	// queued, and blocks while the other side does not take it.
+	// queued, and blocks while the other side does not take it. It does not
+	// keep the slice.
 	io.Writer
 	// Answer sends what is queued as the end of one or more commands' responses
 	// (or as an announcement while idle), with the state after it.
@@ -20,9 +27,21 @@ type Conn interface {
 	Bye() error
 }
 
+// ReadDeadliner is implemented by a Conn whose Read can be told to give up, as
+// that of a [net.Conn]: after the given time it returns an error that is
+// [os.ErrDeadlineExceeded]. Without it the session ends no silent client by itself.
+type ReadDeadliner interface {
+	SetReadDeadline(time.Time) error
+}
+
 // Checkpoint is what another replica needs to go on with the session.
+//
+// A command counts as done with when its tagged answer is written: inside a
+// command (a literal, IDLE) Consumed is the beginning of that command, so a
+// replica that takes over executes the command again from its first byte,
+// and asks for the continuation again.
 type Checkpoint struct {
 	Consumed uint64 // client bytes that are done with
-	State    []byte // the session's, versioned
+	State    []byte // the session's, versioned; nil: as in the last checkpoint
 	Vector   []byte // Account.Vector
 }

@@ -1,0 +1,151 @@
+package imap
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/go-pluto/pluto/imap/mime"
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// checkedLiteral is the size from which on the destination is looked up before
+// a literal that the client sends unasked is read. It is looked up for every
+// literal that the client asks about: a refusal then saves the upload.
+const checkedLiteral = 64 << 10
+
+// append: RFC 3501 section 6.3.11, with several messages as RFC 3502 has it.
+func (s *session) append(c *wire.Command) error {
+	name, err := s.mailbox(c)
+	if err != nil {
+		return err
+	}
+	var batch []NewMessage
+	defer func() {
+		for _, m := range batch {
+			m.Staging.Discard()
+		}
+	}()
+	for len(batch) == 0 || !c.EOL() {
+		m, err := s.receive(c, name)
+		if m.Staging != nil {
+			batch = append(batch, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	done, err := s.account.Append(s.ctx, name, batch)
+	if err != nil {
+		return tryCreate(err)
+	}
+	s.code = append(s.code, "APPENDUID "...)
+	s.code = strconv.AppendUint(s.code, uint64(done.UIDValidity), 10)
+	s.code = append(s.code, ' ')
+	s.code = appendUIDSet(s.code, done.UIDs)
+	return nil
+}
+
+// receive reads one message of an APPEND with its flags and date. The staging,
+// if there is one, is the caller's to discard even when there is an error.
+func (s *session) receive(c *wire.Command, name string) (NewMessage, error) {
+	m, err := readAppendOptions(c)
+	if err != nil {
+		return NewMessage{}, err
+	}
+	literal, err := c.Literal()
+	if err != nil {
+		return NewMessage{}, err
+	}
+	if err := s.acceptable(literal, name); err != nil {
+		literal.Refuse()
+		return NewMessage{}, err
+	}
+	if m.Staging, err = s.account.Stage(s.ctx, literal.Size); err != nil {
+		literal.Refuse()
+		return NewMessage{}, fmt.Errorf("stage a message: %w", err)
+	}
+	if err := s.transfer(m.Staging, literal); err != nil {
+		return m, err
+	}
+	m.Structure, err = parseStaged(m.Staging)
+	return m, err
+}
+
+// readAppendOptions reads the optional flags and date before a literal.
+func readAppendOptions(c *wire.Command) (m NewMessage, err error) {
+	if err := c.SP(); err != nil {
+		return m, err
+	}
+	if c.Peek() == '(' {
+		flags, keywords, err := readFlags(c)
+		if err != nil {
+			return m, err
+		}
+		m.Flags = append(flags.Names(), keywords...)
+		if err := c.SP(); err != nil {
+			return m, err
+		}
+	}
+	if c.Peek() == '"' {
+		if m.Date, err = c.DateTime(); err != nil {
+			return m, err
+		}
+		return m, c.SP()
+	}
+	return m, nil
+}
+
+// acceptable says why a message is not to be taken.
+func (s *session) acceptable(l *wire.LiteralReader, name string) error {
+	switch {
+	case l.Binary:
+		return badSyntax("Binary literal is not allowed here")
+	case l.Size > s.opts.MaxMessageSize:
+		return ErrTooBig
+	case l.Size == 0:
+		return &refusal{"CANNOT", "A message cannot be empty"}
+	}
+	if err := s.existing(name); err != nil {
+		return tryCreate(err)
+	}
+	if l.NonSync && l.Size < checkedLiteral {
+		return nil
+	}
+	_, err := s.account.Status(s.ctx, name)
+	return tryCreate(err)
+}
+
+// transfer copies a literal to the store. An error of the client's stream and
+// one of the store are told apart later, by whether the stream still works.
+func (s *session) transfer(to io.Writer, l *wire.LiteralReader) error {
+	buf := make([]byte, min(l.Size, 32<<10))
+	for {
+		n, err := l.Read(buf)
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return fmt.Errorf("stage a message: %w", err)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// parseStaged parses a message that was received.
+func parseStaged(staging Staging) ([]byte, error) {
+	body, err := staging.Finish()
+	if err != nil {
+		return nil, fmt.Errorf("finish a message: %w", err)
+	}
+	structure, err := mime.Parse(io.NewSectionReader(body, 0, body.Size()))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("parse a message: %w", err), body.Close())
+	}
+	return structure.Encode(), nil
+}

@@ -1,0 +1,149 @@
+package imap
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// Capabilities are what the engine offers after login, but for APPENDLIMIT,
+// whose value is an option. Nothing is named here before it works whole.
+var capabilities = [...]string{
+	"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "NAMESPACE", "IDLE", "UNSELECT",
+	"CHILDREN", "UIDPLUS", "MOVE", "MULTIAPPEND", "SPECIAL-USE", "CREATE-SPECIAL-USE",
+	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN",
+}
+
+// Capabilities returns the capabilities that a session with these options is told of.
+func Capabilities(o Options) []string {
+	o = o.withDefaults()
+	var shown []string
+	for _, c := range capabilities {
+		if !o.hidden(c) {
+			shown = append(shown, c)
+		}
+	}
+	if !o.hidden("APPENDLIMIT") {
+		shown = append(shown, "APPENDLIMIT="+strconv.FormatInt(o.MaxMessageSize, 10))
+	}
+	return shown
+}
+
+// capabilityCode returns the CAPABILITY response code or data.
+func (s *session) capabilityCode() string {
+	return "CAPABILITY " + strings.Join(Capabilities(s.opts), " ")
+}
+
+// capability: RFC 3501 section 6.1.1.
+func (s *session) capability(c *wire.Command) error {
+	if err := c.End(); err != nil {
+		return err
+	}
+	s.out.line(s.capabilityCode())
+	return nil
+}
+
+// noop is NOOP and CHECK (RFC 3501 sections 6.1.2 and 6.4.1): what there is to
+// announce follows every command, and everything is on disk anyway.
+func (s *session) noop(c *wire.Command) error { return c.End() }
+
+// logout: RFC 3501 section 6.1.3.
+func (s *session) logout(c *wire.Command) error {
+	if err := c.End(); err != nil {
+		return err
+	}
+	s.out.line("BYE Logging out")
+	return nil
+}
+
+// enable: RFC 5161. There is nothing to enable yet; what is unknown is ignored.
+func (s *session) enable(c *wire.Command) error {
+	for first := true; first || !c.EOL(); first = false {
+		if err := c.SP(); err != nil {
+			return err
+		}
+		if _, err := c.Atom(); err != nil {
+			return err
+		}
+	}
+	s.out.line("ENABLED")
+	return nil
+}
+
+// namespace: RFC 2342. There is one personal namespace.
+func (s *session) namespace(c *wire.Command) error {
+	if err := c.End(); err != nil {
+		return err
+	}
+	s.out.buf = append(s.out.buf, `* NAMESPACE (("" `...)
+	s.out.buf = s.appendSeparator(s.out.buf)
+	s.out.buf = append(s.out.buf, ")) NIL NIL\r\n"...)
+	return nil
+}
+
+func (s *session) appendSeparator(dst []byte) []byte {
+	return append(dst, '"', s.opts.Separator, '"')
+}
+
+// maxIDPairs and the sizes of the strings are RFC 2971 section 3.3's.
+const (
+	maxIDPairs = 30
+	maxIDField = 30
+	maxIDValue = 1024
+)
+
+// id: RFC 2971. What the client says of itself is checked and forgotten.
+func (s *session) id(c *wire.Command) error {
+	if err := c.SP(); err != nil {
+		return err
+	}
+	if err := readID(c); err != nil {
+		return err
+	}
+	if err := c.End(); err != nil {
+		return err
+	}
+	s.out.buf = append(s.out.buf, `* ID ("name" "pluto"`...)
+	if s.opts.Version != "" {
+		s.out.buf = append(s.out.buf, ` "version" `...)
+		s.out.buf = wire.AppendString(s.out.buf, s.opts.Version)
+	}
+	s.out.buf = append(s.out.buf, ")\r\n"...)
+	return nil
+}
+
+func readID(c *wire.Command) error {
+	if !c.Byte('(') {
+		_, isNil, err := c.NString()
+		if err == nil && !isNil {
+			return badSyntax("Expected a list of parameters or NIL")
+		}
+		return err
+	}
+	for n := 0; !c.Byte(')'); n++ {
+		if n == maxIDPairs {
+			return badSyntax("Too many parameters")
+		}
+		if n > 0 {
+			if err := c.SP(); err != nil {
+				return err
+			}
+		}
+		field, err := c.String()
+		if err != nil {
+			return err
+		}
+		if err := c.SP(); err != nil {
+			return err
+		}
+		value, _, err := c.NString()
+		if err != nil {
+			return err
+		}
+		if len(field) > maxIDField || len(value) > maxIDValue {
+			return badSyntax("Parameter is too long")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package imap
+
+import (
+	"strconv"
+
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// copy: RFC 3501 section 6.4.7.
+func (s *session) copy(c *wire.Command) error { return s.copyMessages(c, false) }
+
+// uidCopy: RFC 3501 section 6.4.8.
+func (s *session) uidCopy(c *wire.Command) error { return s.copyMessages(c, true) }
+
+// move: RFC 6851 section 3.1.
+func (s *session) move(c *wire.Command) error { return s.moveMessages(c, false) }
+
+// uidMove: RFC 6851 section 3.2.
+func (s *session) uidMove(c *wire.Command) error { return s.moveMessages(c, true) }
+
+// readTransfer reads the arguments that COPY and MOVE have.
+func (s *session) readTransfer(c *wire.Command, uid bool) ([]span, string, error) {
+	spans, err := s.readSet(c, uid)
+	if err != nil {
+		return nil, "", err
+	}
+	to, err := s.mailbox(c)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := c.End(); err != nil {
+		return nil, "", err
+	}
+	return spans, to, tryCreate(s.existing(to))
+}
+
+// copyMessages copies all or none: a message that was expunged meanwhile cannot
+// be copied, and then none is.
+func (s *session) copyMessages(c *wire.Command, uid bool) error {
+	spans, to, err := s.readTransfer(c, uid)
+	if err != nil {
+		return err
+	}
+	b := s.box
+	b.refresh()
+	keys := b.keys(spans, &s.scratch)
+	if len(keys) < count(spans) {
+		return ErrExpunged
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	done, err := b.mailbox.Copy(s.ctx, keys, to)
+	if err != nil {
+		return tryCreate(err)
+	}
+	s.code = appendCopyUID(s.code, done)
+	return nil
+}
+
+// moveMessages moves those that still exist.
+func (s *session) moveMessages(c *wire.Command, uid bool) error {
+	spans, to, err := s.readTransfer(c, uid)
+	if err != nil {
+		return err
+	}
+	b := s.box
+	if b.readOnly {
+		return ErrReadOnly
+	}
+	b.refresh()
+	keys := b.keys(spans, &s.scratch)
+	if len(keys) == 0 {
+		return nil
+	}
+	done, _, err := b.mailbox.Move(s.ctx, keys, to)
+	if err != nil {
+		return tryCreate(err)
+	}
+	if len(done.UIDs) > 0 {
+		// Before the EXPUNGE responses, RFC 6851 section 4.3.
+		s.out.tagged("", "OK", string(appendCopyUID(nil, done)), "Moved")
+	}
+	return nil
+}
+
+// appendCopyUID appends a COPYUID response code (RFC 4315 section 3).
+func appendCopyUID(dst []byte, a Appended) []byte {
+	if len(a.UIDs) == 0 {
+		return dst
+	}
+	dst = append(dst, "COPYUID "...)
+	dst = strconv.AppendUint(dst, uint64(a.UIDValidity), 10)
+	dst = append(dst, ' ')
+	dst = appendUIDSet(dst, a.Source)
+	dst = append(dst, ' ')
+	return appendUIDSet(dst, a.UIDs)
+}

@@ -1,0 +1,39 @@
+package imap
+
+import "time"
+
+// The limits of a session that are the same everywhere. Those of command lines
+// and of strings are package wire's, that of messages is in Options.
+const (
+	maxNameBytes  = 1000 // of a mailbox name in UTF-8
+	maxNameLevels = 50   // of a mailbox name
+	maxPatterns   = 100  // of one LIST
+
+	maxKeywordBytes = 255 // of one keyword
+	maxKeywords     = 100 // in one command
+
+	maxAppend = 1000 // messages in one APPEND (RFC 3502)
+
+	maxFetchItems  = 200 // in one FETCH
+	maxSearchDepth = 50  // of parentheses, NOT and OR
+	maxSearchKeys  = 2000
+
+	maxHeaderBytes = 4 << 20 // of a header that is looked into; what is beyond is not seen
+
+	maxBadInRow = 25 // commands in a row that are no IMAP: then it is no IMAP client
+
+	pieceBytes = 64 << 10 // response bytes that are collected before they are passed on
+	keptBytes  = 16 << 10 // of the response buffer while the session waits for its client
+
+	maxStateBytes = 256 << 10 // of the state in a checkpoint
+	bigStateBytes = 4 << 10   // a state from here on is not sent for a new MODSEQ alone
+
+	// A client that is sending a command must get on with it.
+	commandStall = 5 * time.Minute // without any byte
+	commandGrace = 10 * time.Minute
+	commandSpeed = 1 << 10 // bytes per second, after the grace
+)
+
+// DefaultAutologout is how long a client may be silent. RFC 3501 section 5.4
+// demands 30 minutes at least.
+const DefaultAutologout = 30*time.Minute + 30*time.Second

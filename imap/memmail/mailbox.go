@@ -1,0 +1,251 @@
+package memmail
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-pluto/pluto/imap"
+)
+
+// mailbox is a mailbox opened by one session.
+type mailbox struct {
+	account  *account
+	box      *box
+	readOnly bool
+	changed  chan struct{}
+}
+
+// publish shows a new list of messages to all sessions. The caller holds mu.
+func (b *box) publish(messages []imap.Message, uidNext imap.UID, high imap.ModSeq) {
+	b.view = &view{messages: messages, uidNext: uidNext, high: high}
+	b.notify()
+}
+
+func (b *box) notify() {
+	for m := range b.watchers {
+		select {
+		case m.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// keyword returns the spelling under which a keyword is in use here.
+func (b *box) keyword(name string) string {
+	for _, k := range b.keywords {
+		if strings.EqualFold(k, name) {
+			return k
+		}
+	}
+	b.keywords = append(slices.Clone(b.keywords), name)
+	slices.Sort(b.keywords)
+	return name
+}
+
+// Close implements [imap.Mailbox].
+func (m *mailbox) Close() {
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	delete(m.box.watchers, m)
+}
+
+// Name implements [imap.Mailbox].
+func (m *mailbox) Name() string {
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	return m.box.name
+}
+
+// UIDValidity implements [imap.Mailbox].
+func (m *mailbox) UIDValidity() uint32 { return m.box.uidValidity }
+
+// MailboxID implements [imap.Mailbox].
+func (m *mailbox) MailboxID() string { return m.box.id }
+
+// ReadOnly implements [imap.Mailbox].
+func (m *mailbox) ReadOnly() bool { return m.readOnly }
+
+// Keywords implements [imap.Mailbox].
+func (m *mailbox) Keywords() []string {
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	return m.box.keywords
+}
+
+// View implements [imap.Mailbox].
+func (m *mailbox) View() imap.View {
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	return m.box.view
+}
+
+// Changed implements [imap.Mailbox].
+func (m *mailbox) Changed() <-chan struct{} { return m.changed }
+
+// Gone implements [imap.Mailbox].
+func (m *mailbox) Gone() bool {
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	return m.box.gone
+}
+
+// ClaimRecent implements [imap.Mailbox].
+func (m *mailbox) ClaimRecent(v imap.View) imap.UID {
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	from := m.box.recent
+	if !m.readOnly {
+		m.box.recent = max(m.box.recent, v.UIDNext())
+	}
+	return from
+}
+
+// Store implements [imap.Mailbox].
+func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.FlagChange) (imap.View, []imap.UID, error) {
+	if err := m.writable("store"); err != nil {
+		return nil, nil, err
+	}
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	wanted := keySet(keys)
+	words := make([]string, len(change.Keywords))
+	for i, w := range change.Keywords {
+		words[i] = w
+		if change.Op != imap.FlagsRemove {
+			words[i] = m.box.keyword(w)
+		}
+	}
+	messages := slices.Clone(m.box.view.messages)
+	mod := imap.ModSeq(m.account.next())
+	var refused []imap.UID
+	stored := false
+	for i := range messages {
+		msg := &messages[i]
+		if !wanted[msg.Key] {
+			continue
+		}
+		if change.Conditional && msg.ModSeq > change.UnchangedSince {
+			refused = append(refused, msg.UID)
+			continue
+		}
+		flags, keywords := changed(msg, change, words)
+		if flags == msg.Flags && slices.Equal(keywords, msg.Keywords) {
+			continue
+		}
+		msg.Flags, msg.Keywords, msg.ModSeq = flags, keywords, mod
+		stored = true
+	}
+	if stored {
+		m.box.publish(messages, m.box.view.uidNext, mod)
+	}
+	return m.box.view, refused, nil
+}
+
+// changed returns what a message's flags become.
+func changed(m *imap.Message, change imap.FlagChange, words []string) (imap.Flags, []string) {
+	switch change.Op {
+	case imap.FlagsAdd:
+		return m.Flags | change.Flags, sorted(append(slices.Clone(m.Keywords), words...))
+	case imap.FlagsRemove:
+		kept := slices.DeleteFunc(slices.Clone(m.Keywords), func(k string) bool {
+			return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(k, w) })
+		})
+		return m.Flags &^ change.Flags, kept
+	default:
+		return change.Flags, sorted(slices.Clone(words))
+	}
+}
+
+func sorted(words []string) []string {
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// Expunge implements [imap.Mailbox].
+func (m *mailbox) Expunge(_ context.Context, keys []imap.MessageKey) (imap.View, error) {
+	if err := m.writable("expunge"); err != nil {
+		return nil, err
+	}
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	m.account.expunge(m.box, keys)
+	return m.box.view, nil
+}
+
+func (a *account) expunge(b *box, keys []imap.MessageKey) {
+	wanted := keySet(keys)
+	kept := slices.DeleteFunc(slices.Clone(b.view.messages), func(m imap.Message) bool { return wanted[m.Key] })
+	if len(kept) < len(b.view.messages) {
+		b.publish(kept, b.view.uidNext, imap.ModSeq(a.next()))
+	}
+}
+
+// Copy implements [imap.Mailbox].
+func (m *mailbox) Copy(_ context.Context, keys []imap.MessageKey, to string) (imap.Appended, error) {
+	if err := m.account.store.fail("copy"); err != nil {
+		return imap.Appended{}, err
+	}
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	b, err := m.account.box(to)
+	if err != nil {
+		return imap.Appended{}, err
+	}
+	found := m.find(keys)
+	if len(found) < len(keys) {
+		return imap.Appended{}, fmt.Errorf("copy to %q: %w", to, imap.ErrExpunged)
+	}
+	return m.copyTo(b, found), nil
+}
+
+// Move implements [imap.Mailbox].
+func (m *mailbox) Move(_ context.Context, keys []imap.MessageKey, to string) (imap.Appended, imap.View, error) {
+	if err := m.writable("move"); err != nil {
+		return imap.Appended{}, nil, err
+	}
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	b, err := m.account.box(to)
+	if err != nil {
+		return imap.Appended{}, nil, err
+	}
+	appended := m.copyTo(b, m.find(keys))
+	m.account.expunge(m.box, keys)
+	return appended, m.box.view, nil
+}
+
+func (m *mailbox) copyTo(b *box, found []imap.Message) imap.Appended {
+	source := make([]imap.UID, len(found))
+	for i := range found {
+		source[i] = found[i].UID
+	}
+	return imap.Appended{UIDValidity: b.uidValidity, Source: source, UIDs: m.account.addCopies(b, found)}
+}
+
+func (m *mailbox) find(keys []imap.MessageKey) []imap.Message {
+	wanted := keySet(keys)
+	var found []imap.Message
+	for _, msg := range m.box.view.messages {
+		if wanted[msg.Key] {
+			found = append(found, msg)
+		}
+	}
+	return found
+}
+
+func (m *mailbox) writable(operation string) error {
+	if m.readOnly {
+		return fmt.Errorf("%s: %w", operation, imap.ErrReadOnly)
+	}
+	return m.account.store.fail(operation)
+}
+
+func keySet(keys []imap.MessageKey) map[imap.MessageKey]bool {
+	set := make(map[imap.MessageKey]bool, len(keys))
+	for _, k := range keys {
+		set[k] = true
+	}
+	return set
+}

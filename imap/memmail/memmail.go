@@ -1,0 +1,109 @@
+// Package memmail keeps mail in memory. It implements the interfaces that the
+// protocol engine asks of a replica ([imap.Mail] and what it returns), so that
+// the engine can be tested, fuzzed and measured without a disk or a network.
+//
+// It is correct and simple rather than fast: a change copies the list of the
+// mailbox's messages, so that every [imap.View] stays what it was. Any number
+// of sessions may use one account at once; what one of them has changed is
+// visible to the others when its call returns, as with a real replica.
+//
+// It forgets everything with the process, replicates nothing, and keeps the
+// content of a message for as long as the store lives. Tests provoke the
+// failures of a real replica through [Store.Fail].
+package memmail
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-pluto/pluto/imap"
+)
+
+// Store is a set of accounts. The zero value is not usable; see [New].
+type Store struct {
+	// Fail, when set before the first Open, is asked before every operation
+	// that may fail ("append", "body", "copy", ...); what it returns is what
+	// the operation returns.
+	Fail func(operation string) error
+	// Now is the clock, time.Now by default.
+	Now func() time.Time
+
+	separator string
+
+	mu       sync.Mutex
+	accounts map[imap.UserID]*account
+}
+
+// New returns an empty store whose mailbox names have levels separated by separator.
+func New(separator byte) *Store {
+	return &Store{
+		Now:       time.Now,
+		separator: string(separator),
+		accounts:  make(map[imap.UserID]*account),
+	}
+}
+
+// Open implements [imap.Mail]. A new account has INBOX and the usual
+// special-use mailboxes, all subscribed.
+func (s *Store) Open(_ context.Context, user imap.UserID, login string, _ imap.SessionID) (imap.Account, error) {
+	if err := s.fail("open"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[user]
+	if a == nil {
+		a = newAccount(s, login)
+		s.accounts[user] = a
+	}
+	if a.login != login {
+		return nil, fmt.Errorf("open user %d as %q: %w", user, login, imap.ErrContactAdmin)
+	}
+	return &session{account: a}, nil
+}
+
+func (s *Store) fail(operation string) error {
+	if s.Fail == nil {
+		return nil
+	}
+	return s.Fail(operation)
+}
+
+// session is one session's handle of an account.
+type session struct {
+	*account
+	open []*mailbox
+}
+
+// Close implements [imap.Account].
+func (s *session) Close() {
+	for _, m := range s.open {
+		m.Close()
+	}
+	s.open = nil
+}
+
+// Command implements [imap.Account]; commands are never replayed here.
+func (s *session) Command(uint64) {}
+
+// Vector implements [imap.Account]; there is only one replica.
+func (s *session) Vector() []byte { return nil }
+
+// Select implements [imap.Account].
+func (s *session) Select(_ context.Context, name string, readOnly bool) (imap.Mailbox, error) {
+	if err := s.store.fail("select"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := s.box(name)
+	if err != nil {
+		return nil, err
+	}
+	m := &mailbox{account: s.account, box: b, readOnly: readOnly, changed: make(chan struct{}, 1)}
+	b.watchers[m] = struct{}{}
+	s.open = append(s.open, m)
+	return m, nil
+}

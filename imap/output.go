@@ -1,0 +1,170 @@
+package imap
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// output collects response bytes and passes them to the connection in large
+// pieces. Handlers append to buf directly and call spill now and then; an error
+// of the connection stays in err, so that appending needs no checks.
+type output struct {
+	conn Conn
+	buf  []byte
+	err  error
+	torn bool // inside a literal: no text can follow any more
+}
+
+// line appends an untagged response.
+func (o *output) line(text string) {
+	o.buf = append(o.buf, "* "...)
+	o.buf = append(o.buf, text...)
+	o.buf = append(o.buf, '\r', '\n')
+}
+
+// number appends an untagged response such as "* 3 EXISTS".
+func (o *output) number(n int, text string) {
+	o.buf = append(o.buf, "* "...)
+	o.buf = strconv.AppendInt(o.buf, int64(n), 10)
+	o.buf = append(o.buf, ' ')
+	o.buf = append(o.buf, text...)
+	o.buf = append(o.buf, '\r', '\n')
+}
+
+// tagged appends a status response. code is a response code without brackets,
+// or empty; an empty tag makes the response untagged.
+func (o *output) tagged(tag, status, code, text string) {
+	if tag == "" {
+		tag = "*"
+	}
+	o.buf = append(o.buf, tag...)
+	o.buf = append(o.buf, ' ')
+	o.buf = append(o.buf, status...)
+	o.buf = append(o.buf, ' ')
+	if code != "" {
+		o.buf = append(o.buf, '[')
+		o.buf = append(o.buf, code...)
+		o.buf = append(o.buf, "] "...)
+	}
+	o.buf = append(o.buf, text...)
+	o.buf = append(o.buf, '\r', '\n')
+}
+
+// broken reports whether a response was begun and not finished.
+func (o *output) broken() bool {
+	return o.torn || len(o.buf) > 0 && !bytes.HasSuffix(o.buf, []byte("\r\n"))
+}
+
+// spill passes on what was collected when it is much, and returns the error of
+// the connection if there is one.
+func (o *output) spill() error {
+	if len(o.buf) >= pieceBytes {
+		o.pass()
+	}
+	return o.err
+}
+
+// pass passes on what was collected.
+func (o *output) pass() {
+	if len(o.buf) > 0 && o.err == nil {
+		_, o.err = o.conn.Write(o.buf)
+	}
+	o.buf = o.buf[:0]
+}
+
+// shrink gives a large buffer back before the session waits for its client.
+func (o *output) shrink() {
+	if cap(o.buf) > keptBytes {
+		o.buf = nil
+	}
+}
+
+// input is the client's stream. Before a Read that may block it sends the
+// answers that are due, so that the session never waits for a client that waits
+// for the session, whatever was pipelined.
+type input struct {
+	session  *session
+	deadline ReadDeadliner // nil: the connection has none
+	err      error         // of the stream; stays
+
+	idling    bool        // the other goroutine writes
+	started   time.Time   // first byte of the command being read; zero between commands
+	received  int64       // bytes of it
+	cancelled atomic.Bool // Read is not to wait any more
+}
+
+// Read implements [io.Reader].
+func (i *input) Read(p []byte) (int, error) {
+	if i.err != nil {
+		return 0, i.err
+	}
+	if !i.idling {
+		if err := i.session.flush(); err != nil {
+			i.err = err
+			return 0, err
+		}
+	}
+	i.arm()
+	n, err := i.session.conn.Read(p)
+	if n > 0 {
+		i.count(n)
+		return n, nil
+	}
+	if err != nil {
+		i.err = err
+	}
+	return 0, err
+}
+
+// arm sets until when the next byte has to come: between commands that is the
+// autologout, inside one it depends on how fast the client has been so far.
+func (i *input) arm() {
+	if i.deadline == nil || i.cancelled.Load() {
+		return
+	}
+	now := time.Now()
+	until := now.Add(i.session.opts.Autologout)
+	if !i.started.IsZero() {
+		until = now.Add(min(commandStall, i.session.opts.Autologout))
+		allowed := commandGrace + time.Duration(i.received/commandSpeed)*time.Second
+		if slow := i.started.Add(allowed); slow.Before(until) {
+			until = slow
+		}
+	}
+	if err := i.deadline.SetReadDeadline(until); err != nil {
+		i.err = err
+	}
+	if i.cancelled.Load() { // between the look above and the setting
+		i.expire()
+	}
+}
+
+func (i *input) count(n int) {
+	if i.started.IsZero() {
+		i.started = time.Now()
+	}
+	i.received += int64(n)
+}
+
+// boundary says that a command is done with.
+func (i *input) boundary() {
+	i.started, i.received = time.Time{}, 0
+}
+
+// cancel makes a Read of another goroutine return, now or when it comes.
+func (i *input) cancel() {
+	i.cancelled.Store(true)
+	i.expire()
+}
+
+func (i *input) expire() {
+	if i.deadline != nil {
+		i.deadline.SetReadDeadline(time.Unix(1, 0)) // an error means that Read returns anyway
+	}
+}
+
+// timedOut reports whether the stream ended because the client was silent.
+func (i *input) timedOut() bool { return os.IsTimeout(i.err) }

@@ -1,0 +1,303 @@
+package imap
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-pluto/pluto/imap/mime"
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// ctxEvery is after how many messages of which only the index is looked at the
+// search sees whether it is still wanted.
+const ctxEvery = 1024
+
+// search: RFC 3501 section 6.4.4.
+func (s *session) search(c *wire.Command) error { return s.searchMessages(c, false) }
+
+// uidSearch: RFC 3501 section 6.4.8.
+func (s *session) uidSearch(c *wire.Command) error { return s.searchMessages(c, true) }
+
+func (s *session) searchMessages(c *wire.Command, uid bool) error {
+	p, err := s.readSearch(c)
+	if err != nil {
+		return err
+	}
+	s.box.refresh()
+	f := finder{session: s, box: s.box, program: p}
+	found, err := f.find()
+	if err != nil {
+		return err
+	}
+	s.out.buf = append(s.out.buf, "* SEARCH"...)
+	for _, sp := range found {
+		for i := sp.from; i < sp.to; i++ {
+			n := uint64(i) + 1
+			if uid {
+				n = uint64(s.box.told.UIDAt(i))
+			}
+			s.out.buf = append(s.out.buf, ' ')
+			s.out.buf = strconv.AppendUint(s.out.buf, n, 10)
+		}
+		if err := s.out.spill(); err != nil {
+			return err
+		}
+	}
+	s.out.buf = append(s.out.buf, '\r', '\n')
+	return nil
+}
+
+// all joins criteria of which all must be met, the cheap ones first.
+func all(kids []*criterion) *criterion {
+	if len(kids) == 1 {
+		return kids[0]
+	}
+	return group(searchAnd, kids)
+}
+
+func group(op searchOp, kids []*criterion) *criterion {
+	slices.SortStableFunc(kids, func(a, b *criterion) int { return cmp.Compare(a.cost, b.cost) })
+	return &criterion{op: op, kids: kids, cost: kids[len(kids)-1].cost}
+}
+
+func negate(k *criterion) *criterion {
+	return &criterion{op: searchNot, kids: []*criterion{k}, cost: k.cost}
+}
+
+// finder is a SEARCH being executed.
+type finder struct {
+	*session
+	program
+	box *selection
+
+	place     int
+	structure *mime.Structure // of the message being looked at; nil: not read yet
+	content   Body
+	header    []byte
+	hasHeader bool
+	inBodies  []bool // results of program.bodies and texts; nil: not known yet
+	inTexts   []bool
+}
+
+// find returns the places in told that meet the criteria.
+func (f *finder) find() ([]span, error) {
+	var found []span
+	for _, sp := range f.candidates() {
+		for i := sp.from; i < sp.to; i++ {
+			if f.root.cost > costIndex || i%ctxEvery == 0 {
+				if err := f.ctx.Err(); err != nil {
+					return nil, err
+				}
+			}
+			ok, err := f.matches(i)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				continue
+			}
+			if last := len(found) - 1; last >= 0 && found[last].to == i {
+				found[last].to++
+			} else {
+				found = append(found, span{i, i + 1})
+			}
+		}
+	}
+	return found, nil
+}
+
+// candidates returns the places that have to be looked at: those of a set, if a
+// set has to be met, or all.
+func (f *finder) candidates() []span {
+	kids := []*criterion{f.root}
+	if f.root.op == searchAnd {
+		kids = f.root.kids
+	}
+	for _, k := range kids {
+		if k.op == searchSet {
+			return k.spans
+		}
+	}
+	return []span{{0, f.box.told.Len()}}
+}
+
+// matches reports whether the message at a place meets the criteria. One whose
+// content cannot be had is treated as if the content did not match.
+func (f *finder) matches(i int) (bool, error) {
+	f.place = i
+	f.box.message(i, &f.scratch)
+	ok, err := f.meets(f.root)
+	f.forget()
+	if err != nil && isMailError(err) {
+		return false, nil
+	}
+	return ok, err
+}
+
+// forget drops what was read of a message.
+func (f *finder) forget() {
+	if f.content != nil {
+		f.content.Close() // it was only read
+		f.content = nil
+	}
+	f.structure, f.hasHeader, f.inBodies, f.inTexts = nil, false, nil, nil
+}
+
+func (f *finder) meets(k *criterion) (bool, error) {
+	switch k.op {
+	case searchAnd, searchOr:
+		for _, kid := range k.kids {
+			if ok, err := f.meets(kid); err != nil || ok == (k.op == searchOr) {
+				return ok, err
+			}
+		}
+		return k.op == searchAnd, nil
+	case searchNot:
+		ok, err := f.meets(k.kids[0])
+		return !ok, err
+	}
+	if k.cost == costIndex {
+		return f.meetsIndex(k), nil
+	}
+	return f.meetsContent(k)
+}
+
+// meetsIndex decides by what the view says.
+func (f *finder) meetsIndex(k *criterion) bool {
+	m := &f.scratch
+	switch k.op {
+	case searchAll:
+		return true
+	case searchSet:
+		return contains(k.spans, f.place)
+	case searchFlag:
+		return m.Flags&k.flag != 0
+	case searchKeyword:
+		return slices.ContainsFunc(m.Keywords, func(w string) bool { return strings.EqualFold(w, k.text) })
+	case searchRecent:
+		return f.box.isRecent(m.UID)
+	case searchLarger:
+		return m.Size > k.number
+	case searchSmaller:
+		return m.Size < k.number
+	case searchBefore:
+		return dayOf(m.Date, m.Zone) < k.number
+	case searchOn:
+		return dayOf(m.Date, m.Zone) == k.number
+	case searchOlder:
+		return m.Date <= k.number
+	}
+	return false
+}
+
+// dayOf returns the number of the day of a time in its own zone: dates are
+// compared without regard to time and zone (RFC 3501 section 6.4.4).
+func dayOf(seconds int64, zone int16) int64 {
+	const day = 24 * 60 * 60
+	seconds += int64(zone) * 60
+	n := seconds / day
+	if seconds%day < 0 {
+		n--
+	}
+	return n
+}
+
+// meetsContent decides by what has to be read.
+func (f *finder) meetsContent(k *criterion) (bool, error) {
+	switch k.op {
+	case searchSentBefore, searchSentOn:
+		return f.sent(k)
+	case searchHeader:
+		return f.inHeader(k)
+	case searchBody:
+		return f.inContent(&f.inBodies, f.bodies, false, k.needle)
+	default:
+		return f.inContent(&f.inTexts, f.texts, true, k.needle)
+	}
+}
+
+func (f *finder) sent(k *criterion) (bool, error) {
+	if err := f.readStructure(); err != nil {
+		return false, err
+	}
+	t, ok := f.structure.SentDate()
+	if !ok {
+		return false, nil
+	}
+	_, zone := t.Zone()
+	day := dayOf(t.Unix(), int16(zone/60))
+	if k.op == searchSentOn {
+		return day == k.number, nil
+	}
+	return day < k.number, nil
+}
+
+// inHeader looks for a text in a field; the usual fields are in the structure.
+func (f *finder) inHeader(k *criterion) (bool, error) {
+	if err := f.readStructure(); err != nil {
+		return false, err
+	}
+	if match, known := f.structure.MatchField(k.text, k.matcher); known {
+		return match, nil
+	}
+	if err := f.readHeader(); err != nil {
+		return false, err
+	}
+	return mime.MatchHeader(f.header, k.text, k.matcher), nil
+}
+
+// inContent looks for all needles of a kind at once, the first time that one is asked for.
+func (f *finder) inContent(results *[]bool, needles []*mime.Matcher, headers bool, i int) (bool, error) {
+	if *results == nil {
+		if err := f.open(); err != nil {
+			return false, err
+		}
+		if err := f.readStructure(); err != nil {
+			return false, err
+		}
+		found, err := f.structure.MatchBody(f.content, needles, headers)
+		if err != nil {
+			return false, fmt.Errorf("search a message: %w", err)
+		}
+		*results = found
+	}
+	return (*results)[i], nil
+}
+
+func (f *finder) open() (err error) {
+	if f.content != nil {
+		return nil
+	}
+	if f.content, err = f.account.Body(f.ctx, &f.scratch); err != nil {
+		return fmt.Errorf("search the body: %w", err)
+	}
+	return nil
+}
+
+func (f *finder) readStructure() (err error) {
+	if f.structure == nil {
+		f.structure, err = f.structureOf(&f.scratch, f.content)
+	}
+	return err
+}
+
+func (f *finder) readHeader() (err error) {
+	if f.hasHeader {
+		return nil
+	}
+	if err := f.open(); err != nil {
+		return err
+	}
+	if err := f.readStructure(); err != nil {
+		return err
+	}
+	where := f.structure.Root().Header()
+	if f.header, err = readHeader(f.content, where, f.header); err != nil {
+		return err
+	}
+	f.hasHeader = true
+	return nil
+}

@@ -1,0 +1,188 @@
+package imap
+
+import (
+	"slices"
+	"sort"
+	"strings"
+)
+
+// selection is the selected mailbox as the client sees it. The client's message
+// numbers are the places (from 1) in told; what a message is now is looked up in
+// latest. Both are immutable and share what did not change.
+//
+// Invariants: told is never newer than latest; the client knows the flags of
+// every change with a MODSEQ up to shown; a message in told but not in latest was
+// expunged by somebody and is kept for the client as it was, with what the
+// client did to its flags since in ghosts.
+type selection struct {
+	mailbox  Mailbox
+	readOnly bool
+
+	told   View
+	latest View
+	shown  ModSeq
+	ghosts map[UID]ghost
+
+	recent   uidRanges // messages that are \Recent for this session
+	keywords []string  // as in the last FLAGS response
+
+	announced   []span // places in told whose flags the current command has told,
+	announcedAt ModSeq // as they were at this MODSEQ
+
+	runs []uidRange // the UIDs of told, for checkpoints; nil: to be computed
+}
+
+// ghost is what a client made of the flags of a message that somebody else has
+// expunged. Nobody else will ever see it.
+type ghost struct {
+	flags    Flags
+	keywords []string
+}
+
+// refresh looks at the newest picture of the mailbox.
+func (b *selection) refresh() { b.latest = b.mailbox.View() }
+
+// message fills m with the message at a place in told, as it is now, and
+// reports whether it still exists.
+func (b *selection) message(i int, m *Message) bool {
+	b.told.At(i, m)
+	if b.told == b.latest {
+		return true
+	}
+	key, uid := m.Key, m.UID
+	if j, ok := b.latest.Find(uid); ok {
+		b.latest.At(j, m)
+		if m.Key == key {
+			return true
+		}
+		b.told.At(i, m)
+	}
+	if g, ok := b.ghosts[uid]; ok {
+		m.Flags, m.Keywords = g.flags, g.keywords
+	}
+	return false
+}
+
+// haunt keeps what the client did to the flags of an expunged message.
+func (b *selection) haunt(m *Message) {
+	if b.ghosts == nil {
+		b.ghosts = make(map[UID]ghost)
+	}
+	b.ghosts[m.UID] = ghost{m.Flags, m.Keywords}
+}
+
+// keys returns the messages at the places in spans that still exist.
+func (b *selection) keys(spans []span, scratch *Message) []MessageKey {
+	keys := make([]MessageKey, 0, count(spans))
+	for _, sp := range spans {
+		for i := sp.from; i < sp.to; i++ {
+			if b.message(i, scratch) {
+				keys = append(keys, scratch.Key)
+			}
+		}
+	}
+	return keys
+}
+
+// announce remembers that the current command tells the flags of the messages
+// at these places as they are in latest, so that they are not told twice.
+func (b *selection) announce(spans []span) {
+	b.announced, b.announcedAt = spans, b.latest.HighestModSeq()
+}
+
+// knows reports whether the client knows the flags that the message at place i
+// of told has had since mod.
+func (b *selection) knows(i int, mod ModSeq) bool {
+	if mod <= b.shown {
+		return true
+	}
+	return mod <= b.announcedAt && contains(b.announced, i)
+}
+
+// isRecent reports whether a message is \Recent for this session.
+func (b *selection) isRecent(uid UID) bool { return b.recent.contains(uid) }
+
+// claim takes the messages of told that are nobody's \Recent yet.
+func (b *selection) claim() {
+	from, next := b.mailbox.ClaimRecent(b.told), b.told.UIDNext()
+	if from < next {
+		b.recent.add(uidRange{max(from, 1), next - 1})
+	}
+}
+
+// countRecent returns how many messages of told are \Recent.
+func (b *selection) countRecent() int {
+	n := 0
+	for _, r := range b.recent {
+		from, _ := b.told.Find(r.from)
+		to, ok := b.told.Find(r.to)
+		if ok {
+			to++
+		}
+		n += to - from
+	}
+	return n
+}
+
+// newKeywords reports whether the mailbox has keywords that the client has not
+// been told of, and takes note of them.
+func (b *selection) newKeywords() bool {
+	now := b.mailbox.Keywords()
+	for _, k := range now {
+		if !slices.Contains(b.keywords, k) {
+			b.keywords = now
+			return true
+		}
+	}
+	return false
+}
+
+// spell gives keywords the spelling that they have in this mailbox.
+func (b *selection) spell(keywords []string) {
+	if len(keywords) == 0 {
+		return
+	}
+	known := b.mailbox.Keywords()
+	for i, k := range keywords {
+		for _, have := range known {
+			if strings.EqualFold(k, have) {
+				keywords[i] = have
+			}
+		}
+	}
+}
+
+// uidRange is the UIDs from..to, both included.
+type uidRange struct{ from, to UID }
+
+// uidRanges is a set of UIDs: sorted ranges that do not touch.
+type uidRanges []uidRange
+
+func (r uidRanges) contains(uid UID) bool {
+	i := sort.Search(len(r), func(i int) bool { return r[i].to >= uid })
+	return i < len(r) && r[i].from <= uid
+}
+
+// add adds a range that ends above all others.
+func (r *uidRanges) add(n uidRange) {
+	last := len(*r) - 1
+	for last >= 0 && (*r)[last].to+1 >= n.from {
+		n.from = min(n.from, (*r)[last].from)
+		last--
+	}
+	*r = append((*r)[:last+1], n)
+}
+
+// runsOf returns the UIDs of a view as ranges. It looks at each run's ends only.
+func runsOf(v View) []uidRange {
+	var runs []uidRange
+	for i := 0; i < v.Len(); {
+		first := v.UIDAt(i)
+		// UIDs rise, so the distance grows at least by one from place to place:
+		// a run ends where it grows by more.
+		n := sort.Search(v.Len()-i, func(k int) bool { return v.UIDAt(i+k)-first > UID(k) })
+		runs = append(runs, uidRange{first, first + UID(n) - 1})
+		i += n
+	}
+	return runs
+}

@@ -1,0 +1,235 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// session is one client's session. Everything in it belongs to the goroutine
+// that called Serve; during IDLE another one owns in and reader until it ends.
+type session struct {
+	ctx     context.Context
+	conn    Conn
+	account Account
+	opts    Options
+	log     log.Logger
+
+	in     input
+	reader *wire.Reader
+	out    output
+
+	box     *selection // the selected mailbox, nil in authenticated state
+	code    []byte     // response code of the OK that follows, without brackets
+	scratch Message    // not on the stack, because it is passed to interfaces
+	spans   []span     // of the message set of the current command
+	bad     int        // commands in a row that were no IMAP
+
+	begun      uint64 // where the current command begins in the client's stream
+	consumed   uint64 // where the last command that was answered ends
+	answerDue  bool   // there are responses, or a checkpoint, that were not sent
+	stateDirty stateChange
+}
+
+// Serve runs the session of an authenticated client until the client logs out
+// or goes, the stream breaks, or ctx ends. It returns nil in the first two
+// cases, and when it had to say BYE to a client. conn and account are used by nobody else meanwhile; the caller
+// closes the account afterwards.
+func Serve(ctx context.Context, conn Conn, account Account, opts Options) error {
+	s := newSession(ctx, conn, account, opts)
+	s.opts.Metrics.sessions.Inc()
+	defer s.opts.Metrics.sessions.Dec()
+	defer s.closeMailbox()
+	return s.end(s.run())
+}
+
+func newSession(ctx context.Context, conn Conn, account Account, opts Options) *session {
+	s := &session{ctx: ctx, conn: conn, account: account, opts: opts.withDefaults()}
+	s.log = s.opts.Logger
+	s.out.conn = conn
+	s.in.session = s
+	s.in.deadline, _ = conn.(ReadDeadliner)
+	s.reader = wire.NewReader(&s.in, wire.AfterLogin)
+	s.reader.SetContinue(s.askForLiteral)
+	s.stateDirty = stateChanged
+	return s
+}
+
+// run answers the login and then one command after the other. A panic ends it
+// like an error.
+func (s *session) run() (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = s.recovered(value)
+		}
+	}()
+	s.answerDue = true
+	if s.opts.Tag != "" {
+		s.out.tagged(s.opts.Tag, "OK", s.capabilityCode(), "Logged in")
+	}
+	for {
+		if err := s.next(); err != nil {
+			return err
+		}
+	}
+}
+
+// recovered logs a panic and returns the error that ends the session.
+func (s *session) recovered(value any) error {
+	s.opts.Metrics.panics.Inc()
+	id := faultID()
+	err := panicError(value)
+	level.Error(s.log).Log("msg", "session ended by a panic", "fault", id, "err", err, "stack", string(debug.Stack()))
+	return &endError{bye: "Internal error, reference " + id, cause: err}
+}
+
+// next reads one command and answers it. An error ends the session.
+func (s *session) next() error {
+	c, err := s.reader.Next()
+	if err != nil {
+		return s.unreadable(err)
+	}
+	began := time.Now()
+	s.begun = s.consumed
+	s.account.Command(s.begun + 1)
+	name, result, err := s.execute(c)
+	s.opts.Metrics.observe(name, result, time.Now().Sub(began))
+	if err != nil {
+		return err
+	}
+	return s.done()
+}
+
+// unreadable handles what could not be read as a command.
+func (s *session) unreadable(err error) error {
+	var syntax *wire.SyntaxError
+	if s.in.err != nil || !errors.As(err, &syntax) {
+		return err
+	}
+	s.out.tagged(syntax.Tag, "BAD", "", syntax.Message)
+	s.opts.Metrics.observe(otherCommand, resultBad, 0)
+	if err := s.countBad(); err != nil {
+		return err
+	}
+	return s.done()
+}
+
+// execute runs a command and appends its tagged answer. An error ends the session.
+func (s *session) execute(c *wire.Command) (string, result, error) {
+	tag := c.Tag
+	cmd, name, err := s.lookUp(c)
+	if err == nil {
+		s.code = s.code[:0]
+		err = cmd.run(s, c)
+	}
+	if fatal := c.Finish(); fatal != nil {
+		return name, resultEnded, fatal
+	}
+	if err != nil && (isSyntax(err) || s.ctx.Err() != nil) {
+		result, err := s.answerError(tag, name, err)
+		return name, result, err
+	}
+	s.bad = 0
+	if gone := s.sync(cmd.sync, isUID(name)); gone != nil {
+		return name, resultEnded, gone
+	}
+	if err != nil {
+		result, err := s.answerError(tag, name, err)
+		return name, result, err
+	}
+	return name, resultOK, s.answerOK(tag, cmd)
+}
+
+// answerOK appends the tagged OK.
+func (s *session) answerOK(tag string, cmd *command) error {
+	s.out.buf = append(s.out.buf, tag...)
+	s.out.buf = append(s.out.buf, " OK "...)
+	if len(s.code) > 0 {
+		s.out.buf = append(s.out.buf, '[')
+		s.out.buf = append(s.out.buf, s.code...)
+		s.out.buf = append(s.out.buf, "] "...)
+	}
+	s.out.buf = append(s.out.buf, cmd.done...)
+	s.out.buf = append(s.out.buf, '\r', '\n')
+	if cmd.ends {
+		return &endError{}
+	}
+	return nil
+}
+
+// done makes the end of a command a point from which another node could go on.
+func (s *session) done() error {
+	s.consumed = s.reader.Consumed()
+	s.in.boundary()
+	s.answerDue = true
+	return s.out.spill()
+}
+
+// flush sends the answers that are due.
+func (s *session) flush() error {
+	if !s.answerDue {
+		return s.out.err
+	}
+	s.answerDue = false
+	s.out.pass()
+	s.out.shrink()
+	if s.out.err == nil {
+		s.out.err = s.conn.Answer(s.checkpoint())
+	}
+	return s.out.err
+}
+
+// askForLiteral tells the client to send a literal.
+func (s *session) askForLiteral() error { return s.proceed("+ OK\r\n") }
+
+// proceed sends a command continuation request.
+func (s *session) proceed(line string) error {
+	s.out.buf = append(s.out.buf, line...)
+	s.out.pass()
+	if s.out.err == nil {
+		s.answerDue = false
+		s.out.err = s.conn.Continue(s.checkpoint())
+	}
+	return s.out.err
+}
+
+// end says goodbye where that is possible, and makes of what ended the session
+// the error that Serve returns.
+func (s *session) end(err error) error {
+	var end *endError
+	var protocol *wire.ProtocolError
+	switch {
+	case errors.As(err, &end):
+		if end.said {
+			return end.cause
+		}
+	case errors.As(err, &protocol):
+		end = &endError{bye: protocol.Message}
+	case s.in.timedOut():
+		end = &endError{bye: "Autologout: idle for too long"}
+	case s.out.err != nil:
+		return fmt.Errorf("write to client: %w", s.out.err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return s.ctx.Err()
+	default:
+		return err
+	}
+	if end.bye != "" && !s.out.broken() {
+		s.out.tagged("", "BYE", "", end.bye)
+	}
+	s.out.pass()
+	if s.out.err == nil {
+		s.out.err = s.conn.Bye()
+	}
+	if end.cause != nil {
+		return end.cause
+	}
+	return s.out.err
+}

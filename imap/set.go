@@ -1,0 +1,118 @@
+package imap
+
+import (
+	"slices"
+
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// span is the places from..to-1 in a view.
+type span struct{ from, to int }
+
+// place turns a set of message numbers or UIDs into the places in told that it
+// means: sorted, each once. The result is valid until the next call.
+//
+// A number above the number of messages is an error, as is "*" in an empty
+// mailbox (RFC 3501 section 9, seq-number). A UID that does not exist means nothing.
+func (s *session) place(set wire.NumSet, uid bool) ([]span, error) {
+	spans, err := appendPlaces(s.spans[:0], s.box.told, set, uid)
+	s.spans = spans
+	return spans, err
+}
+
+func appendPlaces(spans []span, v View, set wire.NumSet, uid bool) ([]span, error) {
+	if set.Saved {
+		return spans, badSyntax("There is no saved search result")
+	}
+	for _, r := range set.Ranges {
+		sp, ok := uidSpan(v, r), true
+		if !uid {
+			sp, ok = numberSpan(v.Len(), r)
+		}
+		if !ok {
+			return spans, badSyntax("No message has that number")
+		}
+		if sp.from < sp.to {
+			spans = append(spans, sp)
+		}
+	}
+	return normal(spans), nil
+}
+
+func numberSpan(n int, r wire.Range) (span, bool) {
+	if n == 0 || uint64(r.Start) > uint64(n) || uint64(r.Stop) > uint64(n) {
+		return span{}, false
+	}
+	from, to := int(r.Start), int(r.Stop)
+	if from == 0 {
+		from = n
+	}
+	if to == 0 {
+		to = n
+	}
+	return span{min(from, to) - 1, max(from, to)}, true
+}
+
+func uidSpan(v View, r wire.Range) span {
+	if v.Len() == 0 {
+		return span{}
+	}
+	last := v.UIDAt(v.Len() - 1)
+	from, to := UID(r.Start), UID(r.Stop)
+	if from == 0 {
+		from = last
+	}
+	if to == 0 {
+		to = last
+	}
+	if from > to {
+		from, to = to, from
+	}
+	i, _ := v.Find(from)
+	j, ok := v.Find(to)
+	if ok {
+		j++
+	}
+	return span{i, j}
+}
+
+// normal sorts spans and joins those that touch.
+func normal(spans []span) []span {
+	if len(spans) < 2 {
+		return spans
+	}
+	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
+	last := 0
+	for _, sp := range spans[1:] {
+		if sp.from <= spans[last].to {
+			spans[last].to = max(spans[last].to, sp.to)
+			continue
+		}
+		last++
+		spans[last] = sp
+	}
+	return spans[:last+1]
+}
+
+// count returns how many places there are.
+func count(spans []span) int {
+	n := 0
+	for _, sp := range spans {
+		n += sp.to - sp.from
+	}
+	return n
+}
+
+// contains reports whether a place is in sorted spans.
+func contains(spans []span, i int) bool {
+	_, found := slices.BinarySearchFunc(spans, i, func(sp span, i int) int {
+		if i < sp.from {
+			return 1
+		}
+		if i >= sp.to {
+			return -1
+		}
+		return 0
+	})
+	return found
+}

@@ -1,0 +1,134 @@
+package imap
+
+import (
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// sync announces what has happened to the selected mailbox since it was told,
+// as far as the mode allows. uid says whether untagged FETCH responses have the
+// UID. It returns an error when the mailbox is gone or the client is.
+func (s *session) sync(mode syncMode, uid bool) error {
+	b := s.box
+	if b == nil || mode == syncNone {
+		return nil
+	}
+	if b.mailbox.Gone() {
+		return &endError{bye: "Selected mailbox was deleted, have to reconnect"}
+	}
+	b.refresh()
+	if b.latest != b.told {
+		s.announce(b, mode, uid)
+	}
+	b.announced = nil
+	return s.out.spill()
+}
+
+func (s *session) announce(b *selection, mode syncMode, uid bool) {
+	changes := b.latest.Since(b.told)
+	if len(changes.Changed)+len(changes.Added) > 0 && b.newKeywords() {
+		s.appendFlagsResponse(b)
+	}
+	changed := b.unknownOf(changes.Changed)
+	if len(changes.Expunged) > 0 && mode != syncAll {
+		// Numbers must stay, and what is new comes after what is expunged:
+		// until they may change, flags are all that can be told.
+		s.announceFlags(b, changed, uid)
+	} else {
+		s.announceExpunged(b, changes.Expunged)
+		b.told, b.ghosts = b.latest, nil
+		s.announceAdded(b, changes.Added)
+		s.announceFlags(b, changed, uid)
+		if len(changes.Expunged)+len(changes.Added) > 0 {
+			b.runs = nil
+			s.stateDirty = stateChanged
+		}
+	}
+	if high := b.latest.HighestModSeq(); high != b.shown {
+		b.shown = high
+		s.stateDirty = max(s.stateDirty, stateNewModSeq)
+	}
+}
+
+// unknownOf returns those of the changed messages whose flags the client does
+// not know already. It reuses the slice.
+func (b *selection) unknownOf(changed []UID) []UID {
+	if len(changed) == 0 {
+		return nil
+	}
+	unknown := make([]UID, 0, len(changed))
+	var m Message
+	for _, uid := range changed {
+		place, _ := b.told.Find(uid)
+		now, ok := b.latest.Find(uid)
+		if !ok {
+			continue
+		}
+		if b.latest.At(now, &m); !b.knows(place, m.ModSeq) {
+			unknown = append(unknown, uid)
+		}
+	}
+	return unknown
+}
+
+// announceExpunged appends EXPUNGE responses with the numbers that the messages
+// have after those before (RFC 3501 section 7.4.1).
+func (s *session) announceExpunged(b *selection, expunged []UID) {
+	for k, uid := range expunged {
+		i, _ := b.told.Find(uid)
+		s.out.number(i+1-k, "EXPUNGE")
+		if s.out.spill() != nil {
+			return
+		}
+	}
+}
+
+func (s *session) announceAdded(b *selection, added []UID) {
+	if len(added) == 0 {
+		return
+	}
+	b.claim()
+	s.out.number(b.told.Len(), "EXISTS")
+	s.out.number(b.countRecent(), "RECENT")
+}
+
+// announceFlags appends the flags of messages that are in told and in latest.
+func (s *session) announceFlags(b *selection, uids []UID, withUID bool) {
+	m := &s.scratch
+	for _, uid := range uids {
+		i, _ := b.told.Find(uid)
+		if !b.message(i, m) {
+			continue
+		}
+		s.appendFlagsOf(i, m, withUID)
+		if s.out.spill() != nil {
+			return
+		}
+	}
+}
+
+// appendFlagsOf appends an untagged FETCH with the flags of a message.
+func (s *session) appendFlagsOf(place int, m *Message, withUID bool) {
+	buf := appendFetch(s.out.buf, place)
+	if withUID {
+		buf = appendUID(buf, m.UID)
+		buf = append(buf, ' ')
+	}
+	buf = appendFlags(buf, m, s.box.isRecent(m.UID))
+	s.out.buf = append(buf, ")\r\n"...)
+}
+
+// appendFlagsResponse appends the FLAGS and PERMANENTFLAGS that a mailbox has now.
+func (s *session) appendFlagsResponse(b *selection) {
+	s.out.buf = append(s.out.buf, "* FLAGS ("...)
+	s.out.buf = appendDefinedFlags(s.out.buf, b.keywords)
+	s.out.buf = append(s.out.buf, ")\r\n* OK [PERMANENTFLAGS ("...)
+	if !b.readOnly {
+		s.out.buf = appendDefinedFlags(s.out.buf, b.keywords)
+		s.out.buf = append(s.out.buf, ` \*`...)
+	}
+	s.out.buf = append(s.out.buf, ")] Flags that are kept\r\n"...)
+}
+
+// appendUIDSet appends UIDs in their order, runs as a:b, as UIDPLUS wants them
+// (RFC 4315 section 3).
+func appendUIDSet(dst []byte, uids []UID) []byte { return wire.AppendNumSet(dst, uids) }
