@@ -11,8 +11,17 @@ type Op struct {
 	Payload Payload
 }
 
-// Payload is one of the operation types below. All message operations take lists.
-type Payload interface{ kind() kind }
+// Payload is a pointer to one of the operation types below. All message
+// operations take lists.
+type Payload interface {
+	kind() kind
+	encode(*writer)
+	decode(*reader)
+	// check returns an error if the operation is impossible; it changes nothing.
+	check(*work) error
+	// effect changes the account. After check it fails only with the medium.
+	effect(*work) error
+}
 
 type kind uint8
 
@@ -43,7 +52,7 @@ type (
 		Targets []Instance
 		Mode    StoreMode
 		Flags   []string // canonical names
-		Base    Time     // StoreReplace: flags set before it are off
+		Base    Time     // StoreReplace: flags set before it are off; 0 is the operation's time
 	}
 
 	// Expunge removes instances.
@@ -85,10 +94,11 @@ type (
 	CreateMailbox struct{ Boxes []NewMailbox }
 	// NewMailbox is one record of a CreateMailbox; the dot added to its
 	// presence is the operation's, except that Fixed records (those of a new
-	// account) all use the zero dot, so that provisioning twice is a no-op.
+	// account) use dots of the zero origin and their place in the list, so that
+	// provisioning twice is a no-op.
 	NewMailbox struct {
 		ID         MailboxID
-		Name       string
+		Name       string // at the record's first creation; its name may have changed since
 		Generation uint32
 		C          uint16
 		SpecialUse string

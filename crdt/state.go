@@ -91,6 +91,8 @@ type Mailbox struct {
 	H    UID  // horizon: largest UID ever told to a client here; set to N at every start of the process
 	High Time // HIGHESTMODSEQ
 
+	MaxExp UID // largest UID ever shown here, gone ones too: what H rises to when a client looks
+
 	// Counters over the shown messages, kept durable so that STATUS reads one record.
 	Messages, Unseen, Deleted uint32
 	Bytes                     uint64
@@ -108,11 +110,12 @@ func (b *Mailbox) Live() bool { return b.ID == Inbox || len(b.Dots) > 0 || b.Ins
 type Message struct {
 	Tag   Tag
 	Root  Root
-	Reg   UID   // max-register: the UID it shall have
-	All   []UID // every UID it ever had, Reg included
-	Exp   UID   // UID shown here, 0 while hidden
-	Flags []Flag
-	Mod   Time // MODSEQ, drawn here
+	Reg   UID    // max-register: the UID it shall have
+	All   []UID  // every UID it ever had, Reg included
+	Exp   UID    // UID shown here, 0 while hidden
+	Base  Time   // the last replacement of all flags: what was set before is off
+	Flags []Flag // none older than Base, sorted by folded name
+	Mod   Time   // MODSEQ, drawn here
 
 	Src     Tag  // MOVE: the instance it was
 	SrcTime Time // MOVE: its time
@@ -124,14 +127,15 @@ type Message struct {
 	Saved int64  // RFC 8514 SAVEDATE at the origin, Unix seconds
 
 	Arrived Time  // clock just before the add was applied here
-	Tries   uint8 // re-issues tried while stale
+	Refused int64 // Unix ms when the register value was refused here, 0 when it is not waiting
+	Tries   uint8 // re-issues tried by this replica
 	Nudged  UID   // register value that the leader was asked to replace
 }
 
 // Flag is a last-writer-wins register for one flag or keyword of a message.
 // Removed flags stay as registers that are off.
 type Flag struct {
-	Name string // canonical: `\Seen` for system flags, keywords as first written
+	Name string // canonical, see [CanonicalFlag]; keywords differ by more than ASCII case
 	Time Time
 	On   bool
 }

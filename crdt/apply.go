@@ -1,0 +1,154 @@
+package crdt
+
+import "fmt"
+
+// Bounds that no operation of a correct replica exceeds.
+const (
+	maxTime  Time = 1<<53 - 1
+	maxSize       = 1 << 40
+	maxLogin      = 1024
+)
+
+// Apply is the effect of an operation, of an own one and of a peer's alike. It
+// must be called in causal order; an operation that the account's vector
+// contains is ignored, and so is whatever it says about messages that are gone.
+//
+// followup are operations that this replica must prepare itself because of it,
+// best in the same transaction: re-issued UIDs and repaired UIDVALIDITYs. If they
+// are lost, [Site.Tick] or another replica makes up for it.
+//
+// An error that wraps [ErrImpossible] is about the operation, and nothing was
+// changed. Any other is the medium's, and the transaction must be dropped.
+func (s *Site) Apply(op *Op) (followup []Payload, err error) {
+	w := &work{Site: s, op: op}
+	if err := w.header(); err != nil {
+		return nil, err
+	}
+	a, err := s.State.Account()
+	if err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	if a.Vector.Has(op.Dot) {
+		return nil, nil
+	}
+	if err := op.Payload.check(w); err != nil {
+		return nil, fmt.Errorf("%T %s/%d: %w", op.Payload, op.Dot.Origin, op.Dot.N, err)
+	}
+	a.Vector.Add(op.Dot)
+	if err := s.State.PutAccount(a); err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	if err := w.run(); err != nil {
+		return nil, fmt.Errorf("%T %s/%d: %w", op.Payload, op.Dot.Origin, op.Dot.N, err)
+	}
+	return w.followup, nil
+}
+
+func (w *work) run() error {
+	if err := w.op.Payload.effect(w); err != nil {
+		return err
+	}
+	if err := w.decideTwins(); err != nil {
+		return err
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if !w.listed {
+		return nil
+	}
+	touch, err := w.Fix()
+	w.followup = append(w.followup, touch...)
+	return err
+}
+
+func impossible(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrImpossible, fmt.Sprintf(format, args...))
+}
+
+// header checks what all operations have in common.
+func (w *work) header() error {
+	switch op := w.op; {
+	case op == nil || op.Payload == nil:
+		return impossible("no payload")
+	case op.Dot.Origin == 0 || op.Dot.N == 0:
+		return impossible("dot %s/%d", op.Dot.Origin, op.Dot.N)
+	case op.Time == 0 || op.Time > maxTime:
+		return impossible("time %d", op.Time)
+	case op.Deps.Has(op.Dot):
+		return impossible("depends on itself")
+	}
+	return nil
+}
+
+// checkBox finds the mailbox that an operation refers to. Records are kept for
+// ever and made before they are referred to.
+func (w *work) checkBox(id MailboxID) error {
+	b, err := w.box(id)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return impossible("mailbox %x never existed", uint64(id))
+	}
+	return nil
+}
+
+func (w *work) checkInstances(list []Instance) error {
+	for i := range list {
+		if i > 0 && list[i].Box == list[i-1].Box {
+			continue
+		}
+		if err := w.checkBox(list[i].Box); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkUID(u UID) error {
+	if u == 0 || u > MaxUID {
+		return impossible("UID %d", u)
+	}
+	return nil
+}
+
+func checkAdded(a *Added) error {
+	if a.Size > maxSize {
+		return impossible("message of %d bytes", a.Size)
+	}
+	if err := checkUID(a.UID); err != nil {
+		return err
+	}
+	return checkFlags(a.Flags)
+}
+
+func checkFlags(flags []string) error {
+	for _, f := range flags {
+		if err := checkFlag(f); err != nil {
+			return impossible("%v", err)
+		}
+	}
+	return nil
+}
+
+func checkRegisters(flags []Flag) error {
+	for i := range flags {
+		if err := checkFlag(flags[i].Name); err != nil {
+			return impossible("%v", err)
+		}
+		if flags[i].Time > maxTime {
+			return impossible("flag of time %d", flags[i].Time)
+		}
+	}
+	return nil
+}
+
+func checkTagUIDs(list []TagUID) error {
+	for _, x := range list {
+		if err := checkUID(x.UID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,390 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Header is the part of an operation that replication needs.
+type Header struct {
+	Dot     Dot
+	Deps    VC
+	Time    Time
+	Account AccountID
+}
+
+// EncodeOp returns the encoding of an operation; see [Op.AppendBinary].
+func EncodeOp(op *Op) ([]byte, error) { return op.AppendBinary(nil) }
+
+// AppendBinary appends the encoding of op to dst: a version, the header, the
+// kind, the payload. The error is about an operation without payload.
+func (op *Op) AppendBinary(dst []byte) ([]byte, error) {
+	if op.Payload == nil {
+		return dst, errors.New("encode operation: no payload")
+	}
+	w := writer{b: dst, origins: op.Deps, own: op.Dot.Origin}
+	w.byte(opVersion)
+	w.dot(op.Dot)
+	w.uint(uint64(op.Time))
+	w.uint(uint64(op.Account))
+	w.vector(op.Deps)
+	w.byte(byte(op.Payload.kind()))
+	w.bool(!op.Cause.IsZero())
+	if !op.Cause.IsZero() {
+		w.cause(op.Cause)
+	}
+	op.Payload.encode(&w)
+	return w.b, nil
+}
+
+// DecodeOp reads what [Op.AppendBinary] wrote. For any other bytes it returns
+// an error that wraps [ErrVersion] or [ErrMalformed]; it never panics, and the
+// memory it takes is bounded by a small multiple of the input's length.
+func DecodeOp(b []byte) (*Op, error) {
+	r := reader{b: b}
+	h := r.header()
+	op := &Op{Dot: h.Dot, Deps: h.Deps, Time: h.Time, Account: h.Account}
+	r.origins, r.own = op.Deps, op.Dot.Origin
+	k := kind(r.byte())
+	if r.bool() {
+		op.Cause = r.cause()
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("decode operation: %w", r.err)
+	}
+	if op.Payload = newPayload(k); op.Payload == nil {
+		return nil, fmt.Errorf("decode operation %s/%d: %w: kind %d", op.Dot.Origin, op.Dot.N, ErrVersion, k)
+	}
+	op.Payload.decode(&r)
+	if err := r.finish(); err != nil {
+		return nil, fmt.Errorf("decode operation %s/%d: %w", op.Dot.Origin, op.Dot.N, err)
+	}
+	return op, nil
+}
+
+// DecodeHeader reads just the header of an encoded operation, also of one whose
+// kind this version does not know.
+func DecodeHeader(b []byte) (Header, error) {
+	r := reader{b: b}
+	h := r.header()
+	if r.err != nil {
+		return Header{}, fmt.Errorf("decode header: %w", r.err)
+	}
+	return h, nil
+}
+
+func (r *reader) header() Header {
+	r.version(opVersion)
+	h := Header{Dot: r.dot(), Time: Time(r.uint()), Account: AccountID(r.uint32())}
+	h.Deps = r.vector()
+	return h
+}
+
+// tag writes a tag with its origin as a place in the operation's header (0 its
+// own, then those of Deps, then one that is written out) and its number as the
+// difference to the tag before: three bytes for most. Bit 0 of the place is the
+// caller's.
+func (w *writer) tag(t Tag, bit uint64) {
+	place := uint64(len(w.origins)) + 1
+	if t.Origin == w.own {
+		place = 0
+	} else if i, ok := w.origins.find(t.Origin); ok {
+		place = uint64(i) + 1
+	}
+	w.uint(place<<1 | bit)
+	if place > uint64(len(w.origins)) {
+		w.fixed(uint64(t.Origin))
+	}
+	w.int(int64(t.N - w.lastN))
+	w.lastN = t.N
+	w.uint(uint64(t.Index))
+}
+
+func (r *reader) tag() (t Tag, bit uint64) {
+	place := r.uint()
+	place, bit = place>>1, place&1
+	switch n := uint64(len(r.origins)); {
+	case place == 0:
+		t.Origin = r.own
+	case place <= n:
+		t.Origin = r.origins[place-1].Origin
+	case place == n+1:
+		t.Origin = Origin(r.fixed())
+	default:
+		r.fail(errNumber)
+	}
+	r.lastN += uint64(r.int())
+	t.N, t.Index = r.lastN, r.uint32()
+	return t, bit
+}
+
+// instance writes a tag, and its mailbox if that is not the one before.
+func (w *writer) instance(i Instance) {
+	if i.Box == w.lastBox {
+		w.tag(i.Tag, 0)
+		return
+	}
+	w.lastBox = i.Box
+	w.tag(i.Tag, 1)
+	w.fixed(uint64(i.Box))
+}
+
+func (r *reader) instance() Instance {
+	t, other := r.tag()
+	if other == 1 {
+		r.lastBox = MailboxID(r.fixed())
+	}
+	return Instance{r.lastBox, t}
+}
+
+const (
+	minTag    = 3
+	minString = 1
+	minAdded  = 16 + 6
+)
+
+func (w *writer) instances(list []Instance) {
+	w.uint(uint64(len(list)))
+	for _, i := range list {
+		w.instance(i)
+	}
+}
+
+func (r *reader) instances() []Instance {
+	list := elements[Instance](r, minTag)
+	for i := range list {
+		list[i] = r.instance()
+	}
+	return list
+}
+
+// elements makes room for a list whose count comes next; nil for an empty one.
+func elements[T any](r *reader, size int) []T {
+	n := r.count(size)
+	if n == 0 {
+		return nil
+	}
+	return make([]T, n)
+}
+
+func (w *writer) strings(list []string) {
+	w.uint(uint64(len(list)))
+	for _, s := range list {
+		w.string(s)
+	}
+}
+
+func (r *reader) strings() []string {
+	list := elements[string](r, minString)
+	for i := range list {
+		list[i] = r.flagName()
+	}
+	return list
+}
+
+func (w *writer) flags(list []Flag) {
+	w.uint(uint64(len(list)))
+	for i := range list {
+		w.flag(&list[i])
+	}
+}
+
+func (w *writer) added(a *Added) {
+	w.root(a.Root)
+	w.uint(uint64(a.UID))
+	w.strings(a.Flags)
+	w.uint(a.Size)
+	w.int(a.Date)
+	w.int(int64(a.Zone))
+	w.int(a.Saved)
+}
+
+func (r *reader) added() Added {
+	return Added{
+		Root: r.root(), UID: UID(r.uint32()), Flags: r.strings(), Size: r.uint(),
+		Date: r.int(), Zone: r.int16(), Saved: r.int(),
+	}
+}
+
+func (p *Append) encode(w *writer) {
+	w.fixed(uint64(p.Box))
+	w.bool(p.NewBody)
+	w.uint(uint64(len(p.Messages)))
+	for i := range p.Messages {
+		w.added(&p.Messages[i])
+	}
+}
+
+func (p *Append) decode(r *reader) {
+	p.Box = MailboxID(r.fixed())
+	p.NewBody = r.bool()
+	p.Messages = elements[Added](r, minAdded)
+	for i := range p.Messages {
+		p.Messages[i] = r.added()
+	}
+}
+
+func (p *Store) encode(w *writer) {
+	w.byte(byte(p.Mode))
+	w.uint(uint64(p.Base))
+	w.strings(p.Flags)
+	w.instances(p.Targets)
+}
+
+func (p *Store) decode(r *reader) {
+	p.Mode = StoreMode(r.byte())
+	p.Base = Time(r.uint())
+	p.Flags = r.strings()
+	p.Targets = r.instances()
+}
+
+func (p *Expunge) encode(w *writer) { w.instances(p.Targets) }
+func (p *Expunge) decode(r *reader) { p.Targets = r.instances() }
+
+func (p *Move) encode(w *writer) {
+	w.fixed(uint64(p.Dst))
+	w.uint(uint64(len(p.Entries)))
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		w.instance(e.From)
+		w.instances(e.Copies)
+		w.added(&e.New)
+		w.flags(e.State)
+	}
+}
+
+func (p *Move) decode(r *reader) {
+	p.Dst = MailboxID(r.fixed())
+	p.Entries = elements[Moved](r, minTag+minAdded+2)
+	for i := range p.Entries {
+		p.Entries[i] = Moved{From: r.instance(), Copies: r.instances(), New: r.added(), State: r.flags(nil)}
+	}
+}
+
+func (w *writer) tagUIDs(list []TagUID) {
+	w.uint(uint64(len(list)))
+	for _, x := range list {
+		w.tag(x.Tag, 0)
+		w.uint(uint64(x.UID))
+	}
+}
+
+func (r *reader) tagUIDs() []TagUID {
+	list := elements[TagUID](r, minTag+1)
+	for i := range list {
+		t, _ := r.tag()
+		list[i] = TagUID{t, UID(r.uint32())}
+	}
+	return list
+}
+
+func (p *Reissue) encode(w *writer) {
+	w.fixed(uint64(p.Box))
+	w.tagUIDs(p.List)
+}
+
+func (p *Reissue) decode(r *reader) {
+	p.Box = MailboxID(r.fixed())
+	p.List = r.tagUIDs()
+}
+
+func (p *Nudge) encode(w *writer) {
+	w.fixed(uint64(p.Box))
+	w.uint(uint64(p.H))
+	w.tagUIDs(p.List)
+}
+
+func (p *Nudge) decode(r *reader) {
+	p.Box = MailboxID(r.fixed())
+	p.H = UID(r.uint32())
+	p.List = r.tagUIDs()
+}
+
+func (p *CreateMailbox) encode(w *writer) {
+	w.uint(uint64(len(p.Boxes)))
+	for i := range p.Boxes {
+		b := &p.Boxes[i]
+		w.fixed(uint64(b.ID))
+		w.string(b.Name)
+		w.uint(uint64(b.Generation))
+		w.uint(uint64(b.C))
+		w.string(b.SpecialUse)
+		w.bool(b.Subscribe)
+		w.bool(b.Fixed)
+	}
+}
+
+func (p *CreateMailbox) decode(r *reader) {
+	p.Boxes = elements[NewMailbox](r, 8+6)
+	for i := range p.Boxes {
+		p.Boxes[i] = NewMailbox{
+			ID: MailboxID(r.fixed()), Name: r.string(), Generation: r.uint32(), C: r.c(),
+			SpecialUse: r.string(), Subscribe: r.bool(), Fixed: r.bool(),
+		}
+	}
+}
+
+func (r *reader) c() uint16 {
+	x := r.uint()
+	if x > MaxC {
+		r.fail(errNumber)
+		return 0
+	}
+	return uint16(x)
+}
+
+func (p *DeleteMailbox) encode(w *writer) {
+	w.fixed(uint64(p.ID))
+	w.uint(uint64(len(p.Dots)))
+	for _, d := range p.Dots {
+		w.tag(Tag{Origin: d.Origin, N: d.N}, 0)
+	}
+	w.uint(uint64(len(p.Tags)))
+	for _, t := range p.Tags {
+		w.tag(t, 0)
+	}
+}
+
+func (p *DeleteMailbox) decode(r *reader) {
+	p.ID = MailboxID(r.fixed())
+	p.Dots = elements[Dot](r, minTag)
+	for i := range p.Dots {
+		t, _ := r.tag()
+		p.Dots[i] = t.Dot()
+	}
+	p.Tags = elements[Tag](r, minTag)
+	for i := range p.Tags {
+		p.Tags[i], _ = r.tag()
+	}
+}
+
+func (p *Rename) encode(w *writer) {
+	w.uint(uint64(len(p.Boxes)))
+	for _, b := range p.Boxes {
+		w.fixed(uint64(b.ID))
+		w.string(b.Name)
+		w.uint(uint64(b.C))
+	}
+}
+
+func (p *Rename) decode(r *reader) {
+	p.Boxes = elements[Renamed](r, 8+2)
+	for i := range p.Boxes {
+		p.Boxes[i] = Renamed{MailboxID(r.fixed()), r.string(), r.c()}
+	}
+}
+
+func (p *RenameInbox) encode(w *writer) { p.Create.encode(w); p.Move.encode(w) }
+func (p *RenameInbox) decode(r *reader) { p.Create.decode(r); p.Move.decode(r) }
+
+func (p *Touch) encode(w *writer) { w.fixed(uint64(p.ID)); w.uint(uint64(p.C)) }
+func (p *Touch) decode(r *reader) { p.ID = MailboxID(r.fixed()); p.C = r.c() }
+
+func (p *Subscribe) encode(w *writer) { w.string(p.Name); w.bool(p.On) }
+func (p *Subscribe) decode(r *reader) { p.Name = r.string(); p.On = r.bool() }
+
+func (p *SetSpecialUse) encode(w *writer) { w.fixed(uint64(p.ID)); w.string(p.Use) }
+func (p *SetSpecialUse) decode(r *reader) { p.ID = MailboxID(r.fixed()); p.Use = r.string() }
+
+func (p *BindLogin) encode(w *writer) { w.string(p.Login) }
+func (p *BindLogin) decode(r *reader) { p.Login = r.string() }

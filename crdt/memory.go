@@ -1,0 +1,256 @@
+package crdt
+
+import (
+	"maps"
+	"slices"
+)
+
+// Memory is a State in maps, for tests and simulations. Lists come in a fixed
+// order, so that equal histories give equal results. There are no transactions:
+// a change is there at once. Its methods return no errors.
+type Memory struct {
+	account  Account
+	boxes    map[MailboxID]*Mailbox
+	messages map[Instance]*Message
+	twins    map[TwinKey]map[Instance]bool
+	vanished map[MailboxID]map[UID]Time
+	used     map[string]uint32
+	subs     map[string]Register[bool]
+	awaiting map[Instance]bool
+	roots    map[Root]int
+	released []Removal
+}
+
+// Removal is a content of which one instance was removed by an operation.
+type Removal struct {
+	Root Root
+	By   Dot
+}
+
+var _ State = (*Memory)(nil)
+
+// NewMemory returns the state of a new account.
+func NewMemory() *Memory {
+	return &Memory{
+		boxes:    make(map[MailboxID]*Mailbox),
+		messages: make(map[Instance]*Message),
+		twins:    make(map[TwinKey]map[Instance]bool),
+		vanished: make(map[MailboxID]map[UID]Time),
+		used:     make(map[string]uint32),
+		subs:     make(map[string]Register[bool]),
+		awaiting: make(map[Instance]bool),
+		roots:    make(map[Root]int),
+	}
+}
+
+// Clone returns an independent copy.
+func (s *Memory) Clone() *Memory {
+	c := NewMemory()
+	c.account = *s.account.clone()
+	for id, b := range s.boxes {
+		c.boxes[id] = b.clone()
+	}
+	for i, m := range s.messages {
+		c.messages[i] = m.clone()
+	}
+	for k, t := range s.twins {
+		c.twins[k] = maps.Clone(t)
+	}
+	for id, v := range s.vanished {
+		c.vanished[id] = maps.Clone(v)
+	}
+	maps.Copy(c.used, s.used)
+	maps.Copy(c.subs, s.subs)
+	maps.Copy(c.awaiting, s.awaiting)
+	maps.Copy(c.roots, s.roots)
+	c.released = slices.Clone(s.released)
+	return c
+}
+
+func (a *Account) clone() *Account {
+	c := *a
+	c.Vector = a.Vector.Clone()
+	return &c
+}
+
+func (b *Mailbox) clone() *Mailbox {
+	if b == nil {
+		return nil
+	}
+	c := *b
+	c.Dots = slices.Clone(b.Dots)
+	return &c
+}
+
+func (m *Message) clone() *Message {
+	if m == nil {
+		return nil
+	}
+	c := *m
+	c.All, c.Flags = slices.Clone(m.All), slices.Clone(m.Flags)
+	return &c
+}
+
+// Restart is what a crash and a new start do to an account: what was volatile is gone.
+func (s *Memory) Restart() {
+	for _, b := range s.boxes {
+		b.Restart()
+	}
+}
+
+// Vanished returns when UIDs of a mailbox came to denote nothing; not to be changed.
+func (s *Memory) Vanished(box MailboxID) map[UID]Time { return s.vanished[box] }
+
+// Roots returns how many instances each content has; not to be changed.
+func (s *Memory) Roots() map[Root]int { return s.roots }
+
+// Released returns all calls of Release so far; not to be changed.
+func (s *Memory) Released() []Removal { return s.released }
+
+// Account implements State.
+func (s *Memory) Account() (*Account, error) { return s.account.clone(), nil }
+
+// PutAccount implements State.
+func (s *Memory) PutAccount(a *Account) error {
+	s.account = *a.clone()
+	return nil
+}
+
+// Mailbox implements State.
+func (s *Memory) Mailbox(id MailboxID) (*Mailbox, error) { return s.boxes[id].clone(), nil }
+
+// Mailboxes implements State.
+func (s *Memory) Mailboxes() ([]*Mailbox, error) {
+	var out []*Mailbox
+	for _, id := range slices.Sorted(maps.Keys(s.boxes)) {
+		out = append(out, s.boxes[id].clone())
+	}
+	return out, nil
+}
+
+// PutMailbox implements State.
+func (s *Memory) PutMailbox(b *Mailbox) error {
+	s.boxes[b.ID] = b.clone()
+	return nil
+}
+
+// Message implements State.
+func (s *Memory) Message(box MailboxID, tag Tag) (*Message, error) {
+	return s.messages[Instance{box, tag}].clone(), nil
+}
+
+// PutMessage implements State.
+func (s *Memory) PutMessage(box MailboxID, m *Message) error {
+	s.messages[Instance{box, m.Tag}] = m.clone()
+	return nil
+}
+
+// DeleteMessage implements State.
+func (s *Memory) DeleteMessage(box MailboxID, tag Tag) error {
+	delete(s.messages, Instance{box, tag})
+	return nil
+}
+
+// Tags implements State.
+func (s *Memory) Tags(box MailboxID) ([]Tag, error) {
+	var out []Tag
+	for i := range s.messages {
+		if i.Box == box {
+			out = append(out, i.Tag)
+		}
+	}
+	slices.SortFunc(out, Tag.Compare)
+	return out, nil
+}
+
+func sortedInstances(set map[Instance]bool) []Instance {
+	return slices.SortedFunc(maps.Keys(set), Instance.Compare)
+}
+
+// Twins implements State.
+func (s *Memory) Twins(key TwinKey) ([]Instance, error) { return sortedInstances(s.twins[key]), nil }
+
+// AddTwin implements State.
+func (s *Memory) AddTwin(key TwinKey, i Instance) error {
+	if s.twins[key] == nil {
+		s.twins[key] = make(map[Instance]bool)
+	}
+	s.twins[key][i] = true
+	return nil
+}
+
+// RemoveTwin implements State.
+func (s *Memory) RemoveTwin(key TwinKey, i Instance) error {
+	if delete(s.twins[key], i); len(s.twins[key]) == 0 {
+		delete(s.twins, key)
+	}
+	return nil
+}
+
+// Vanish implements State.
+func (s *Memory) Vanish(box MailboxID, uid UID, mod Time) error {
+	if s.vanished[box] == nil {
+		s.vanished[box] = make(map[UID]Time)
+	}
+	s.vanished[box][uid] = mod
+	return nil
+}
+
+// Unvanish implements State.
+func (s *Memory) Unvanish(box MailboxID, uid UID) error {
+	delete(s.vanished[box], uid)
+	return nil
+}
+
+// Used implements State.
+func (s *Memory) Used(name string) (uint32, error) { return s.used[name], nil }
+
+// PutUsed implements State.
+func (s *Memory) PutUsed(name string, uidValidity uint32) error {
+	s.used[name] = uidValidity
+	return nil
+}
+
+// Subscription implements State.
+func (s *Memory) Subscription(name string) (*Register[bool], error) {
+	if r, ok := s.subs[name]; ok {
+		return &r, nil
+	}
+	return nil, nil
+}
+
+// PutSubscription implements State.
+func (s *Memory) PutSubscription(name string, r Register[bool]) error {
+	s.subs[name] = r
+	return nil
+}
+
+// Await implements State.
+func (s *Memory) Await(i Instance) error {
+	s.awaiting[i] = true
+	return nil
+}
+
+// Settle implements State.
+func (s *Memory) Settle(i Instance) error {
+	delete(s.awaiting, i)
+	return nil
+}
+
+// Awaiting implements State.
+func (s *Memory) Awaiting() ([]Instance, error) { return sortedInstances(s.awaiting), nil }
+
+// Retain implements State.
+func (s *Memory) Retain(r Root) error {
+	s.roots[r]++
+	return nil
+}
+
+// Release implements State.
+func (s *Memory) Release(r Root, by Dot) error {
+	if s.roots[r]--; s.roots[r] == 0 {
+		delete(s.roots, r)
+	}
+	s.released = append(s.released, Removal{r, by})
+	return nil
+}
