@@ -107,8 +107,8 @@ func (s *session) acceptable(l *wire.LiteralReader, name string) error {
 	case l.Size == 0:
 		return &refusal{"CANNOT", "A message cannot be empty"}
 	}
-	if err := s.existing(name); err != nil {
-		return tryCreate(err)
+	if err := s.validName(name); err != nil {
+		return err
 	}
 	if l.NonSync && l.Size < checkedLiteral {
 		return nil

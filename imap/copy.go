@@ -31,7 +31,7 @@ func (s *session) readTransfer(c *wire.Command, uid bool) ([]span, string, error
 	if err := c.End(); err != nil {
 		return nil, "", err
 	}
-	return spans, to, tryCreate(s.existing(to))
+	return spans, to, s.validName(to)
 }
 
 // copyMessages copies all or none: a message that was expunged meanwhile cannot

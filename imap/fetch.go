@@ -43,10 +43,15 @@ func (s *session) fetchItems(c *wire.Command, uid bool) error {
 			}
 		}
 	}
+	if f.failed != nil { // what was not said is said by the sync
+		return f.failed
+	}
 	if a.flags {
 		s.box.announce(spans)
+	} else {
+		s.box.announce(f.saw)
 	}
-	return f.failed
+	return nil
 }
 
 // fetcher is a FETCH being executed.
@@ -55,8 +60,8 @@ type fetcher struct {
 	fetchArgs
 	box    *selection
 	addUID bool
-	seen   map[UID]bool // messages that \Seen was set for
-	failed error        // why a message could not be fetched; the others can
+	saw    []span // places of the messages that \Seen was set for
+	failed error  // why a message could not be fetched; the others can
 
 	structure *mime.Structure // of the current message, if needed
 	body      Body
@@ -73,10 +78,7 @@ func (f *fetcher) see(spans []span) error {
 			if m.Flags&Seen != 0 {
 				continue
 			}
-			if f.seen == nil {
-				f.seen = make(map[UID]bool)
-			}
-			f.seen[m.UID] = true
+			f.saw = addPlace(f.saw, i)
 			if exists {
 				keys = append(keys, m.Key)
 				continue
@@ -95,7 +97,7 @@ func (f *fetcher) see(spans []span) error {
 	}
 	if isMailError(err) { // the message can be read all the same
 		level.Debug(f.log).Log("msg", "seen flag not set", "err", err)
-		f.seen = nil
+		f.saw = nil
 		return nil
 	}
 	return err
@@ -129,7 +131,7 @@ func (f *fetcher) message(i int) error {
 		}
 		separator = " "
 	}
-	if !f.flags && f.fetchArgs.seen && f.seen[m.UID] {
+	if !f.flags && contains(f.saw, i) {
 		f.out.buf = append(f.out.buf, ' ')
 		f.out.buf = appendFlags(f.out.buf, m, f.box.isRecent(m.UID))
 	}

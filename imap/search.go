@@ -96,13 +96,8 @@ func (f *finder) find() ([]span, error) {
 			if err != nil {
 				return nil, err
 			}
-			if !ok {
-				continue
-			}
-			if last := len(found) - 1; last >= 0 && found[last].to == i {
-				found[last].to++
-			} else {
-				found = append(found, span{i, i + 1})
+			if ok {
+				found = addPlace(found, i)
 			}
 		}
 	}

@@ -94,6 +94,15 @@ func normal(spans []span) []span {
 	return spans[:last+1]
 }
 
+// addPlace adds a place above all others.
+func addPlace(spans []span, i int) []span {
+	if last := len(spans) - 1; last >= 0 && spans[last].to == i {
+		spans[last].to++
+		return spans
+	}
+	return append(spans, span{i, i + 1})
+}
+
 // count returns how many places there are.
 func count(spans []span) int {
 	n := 0
