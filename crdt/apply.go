@@ -1,6 +1,9 @@
 package crdt
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+)
 
 // Bounds that no operation of a correct replica exceeds.
 const (
@@ -62,6 +65,12 @@ func (w *work) run() error {
 	return err
 }
 
+// IsNil reports whether a payload is nothing to do: nil, or the nil result of a
+// prepare that was put into the interface.
+func IsNil(p Payload) bool {
+	return p == nil || reflect.ValueOf(p).IsNil()
+}
+
 func impossible(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrImpossible, fmt.Sprintf(format, args...))
 }
@@ -69,7 +78,7 @@ func impossible(format string, args ...any) error {
 // header checks what all operations have in common.
 func (w *work) header() error {
 	switch op := w.op; {
-	case op == nil || op.Payload == nil:
+	case op == nil || IsNil(op.Payload):
 		return impossible("no payload")
 	case op.Dot.Origin == 0 || op.Dot.N == 0:
 		return impossible("dot %s/%d", op.Dot.Origin, op.Dot.N)

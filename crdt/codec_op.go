@@ -19,7 +19,7 @@ func EncodeOp(op *Op) ([]byte, error) { return op.AppendBinary(nil) }
 // AppendBinary appends the encoding of op to dst: a version, the header, the
 // kind, the payload. The error is about an operation without payload.
 func (op *Op) AppendBinary(dst []byte) ([]byte, error) {
-	if op.Payload == nil {
+	if IsNil(op.Payload) {
 		return dst, errors.New("encode operation: no payload")
 	}
 	w := writer{b: dst, origins: op.Deps, own: op.Dot.Origin}

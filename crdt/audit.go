@@ -1,0 +1,173 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// maxFindings bounds what Audit reports.
+const maxFindings = 20
+
+// Audit recomputes everything that an account keeps in more than one place and
+// returns what differs, joined into one error. It reads the whole account; it
+// is for tests and for the administrator's check.
+func Audit(s State) error {
+	a := &audit{Site: Site{State: s}, awaiting: make(map[Instance]bool)}
+	list, err := s.Awaiting()
+	if err != nil {
+		return fmt.Errorf("audit: awaiting: %w", err)
+	}
+	for _, i := range list {
+		a.awaiting[i] = true
+	}
+	boxes, err := s.Mailboxes()
+	if err != nil {
+		return fmt.Errorf("audit: mailboxes: %w", err)
+	}
+	for _, b := range boxes {
+		if err := a.mailbox(b); err != nil {
+			return fmt.Errorf("audit mailbox %q: %w", b.Name.Value, err)
+		}
+	}
+	for i := range a.awaiting {
+		a.find("message %v of mailbox %x awaits a UID, but is not there", i.Tag, uint64(i.Box))
+	}
+	return errors.Join(a.found...)
+}
+
+type audit struct {
+	Site
+	awaiting map[Instance]bool // not met yet
+	found    []error
+}
+
+func (a *audit) find(format string, args ...any) {
+	if len(a.found) < maxFindings {
+		a.found = append(a.found, fmt.Errorf(format, args...))
+	}
+}
+
+// mailbox checks one record against its messages. An error is the medium's.
+func (a *audit) mailbox(b *Mailbox) error {
+	sum := openBox{Mailbox: newMailbox(b.ID, b.Created, b.Generation)}
+	shown := make(map[UID]Tag)
+	tags, err := a.State.Tags(b.ID)
+	if err != nil {
+		return err
+	}
+	for _, t := range tags {
+		m, err := a.State.Message(b.ID, t)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			a.find("mailbox %q: message %v is listed but not there", b.Name.Value, t)
+			continue
+		}
+		sum.Instances++
+		sum.count(m, true)
+		if other, ok := shown[m.Exp]; ok && m.Exp != 0 {
+			a.find("mailbox %q: UID %d is %v and %v", b.Name.Value, m.Exp, other, t)
+		}
+		shown[m.Exp] = t
+		if err := a.message(b, m, t); err != nil {
+			return err
+		}
+	}
+	if got, want := counters(b), counters(sum.Mailbox); got != want {
+		a.find("mailbox %q: counters %+v, should be %+v", b.Name.Value, got, want)
+	}
+	if b.MaxExp > b.N {
+		a.find("mailbox %q: shown up to %d, heard of %d", b.Name.Value, b.MaxExp, b.N)
+	}
+	return a.record(b)
+}
+
+type counts struct {
+	Instances, Messages, Unseen, Deleted uint32
+	Bytes                                uint64
+}
+
+func counters(b *Mailbox) counts {
+	return counts{b.Instances, b.Messages, b.Unseen, b.Deleted, b.Bytes}
+}
+
+func (a *audit) record(b *Mailbox) error {
+	if b.ID != NewMailboxID(b.Created, b.Generation) {
+		a.find("mailbox %q: identity %x is not that of %q, %d", b.Name.Value, uint64(b.ID), b.Created, b.Generation)
+	}
+	if b.C == 0 || b.C > MaxC {
+		a.find("mailbox %q: UIDVALIDITY part %d", b.Name.Value, b.C)
+	}
+	used, err := a.State.Used(b.Name.Value)
+	if err != nil {
+		return err
+	}
+	if b.Live() && b.UIDValidity() > used && b.ID != Inbox {
+		a.find("mailbox %q: UIDVALIDITY %d was never noted, but %d", b.Name.Value, b.UIDValidity(), used)
+	}
+	return nil
+}
+
+func (a *audit) message(b *Mailbox, m *Message, t Tag) error {
+	name := fmt.Sprintf("mailbox %q, message %v", b.Name.Value, t)
+	switch {
+	case m.Tag != t:
+		a.find("%s: says that it is %v", name, m.Tag)
+	case len(m.All) == 0 || m.Reg != slices.Max(m.All):
+		a.find("%s: register %d of UIDs %v", name, m.Reg, m.All)
+	case m.Exp != 0 && !slices.Contains(m.All, m.Exp):
+		a.find("%s: shown as %d, has UIDs %v", name, m.Exp, m.All)
+	case m.Reg > b.N || m.Exp > b.MaxExp:
+		a.find("%s: UIDs %v shown as %d, mailbox heard of %d and showed %d", name, m.All, m.Exp, b.N, b.MaxExp)
+	case m.Mod > b.High || m.Mod == 0:
+		a.find("%s: MODSEQ %d, mailbox has %d", name, m.Mod, b.High)
+	case !slices.IsSortedFunc(m.Flags, func(x, y Flag) int { return compareFold(x.Name, y.Name) }):
+		a.find("%s: flags %v are not in order", name, m.Flags)
+	}
+	at := Instance{b.ID, t}
+	w := &work{Site: &a.Site}
+	loses, err := w.loses(&openBox{Mailbox: b}, m)
+	if err != nil {
+		return err
+	}
+	a.waiting(name, b, m, loses)
+	if m.Src.IsZero() {
+		return nil
+	}
+	twins, err := a.State.Twins(m.twinKey())
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(twins, at) {
+		a.find("%s: is not among its twins %v", name, twins)
+	}
+	for _, i := range twins {
+		o, err := a.State.Message(i.Box, i.Tag)
+		if err != nil {
+			return err
+		}
+		if o == nil || o.Src != m.Src {
+			a.find("%s: has a twin %v that is not there or none", name, i)
+		}
+	}
+	return nil
+}
+
+// waiting checks that a message is shown as its register says, hidden behind a
+// twin, or on the list of those that await another UID.
+func (a *audit) waiting(name string, b *Mailbox, m *Message, loses bool) {
+	at := Instance{b.ID, m.Tag}
+	listed := a.awaiting[at]
+	delete(a.awaiting, at)
+	want := !loses && m.Exp != m.Reg
+	switch {
+	case loses && m.Exp != 0:
+		a.find("%s: is shown as %d beside a newer twin", name, m.Exp)
+	case want != listed || want != (m.Refused != 0):
+		a.find("%s: awaits a UID: listed %v, since %d, should be %v", name, listed, m.Refused, want)
+	case want && m.Reg > b.H:
+		a.find("%s: UID %d could be shown above horizon %d", name, m.Reg, b.H)
+	}
+}
