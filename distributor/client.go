@@ -1,0 +1,202 @@
+package distributor
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// client is a connection of a mail client. Everything belongs to the goroutine
+// that called serve, except what is said to be otherwise.
+type client struct {
+	server *Server
+	limits Limits
+	log    log.Logger
+	remote netip.Addr
+	ctx    context.Context
+	cancel context.CancelFunc
+	raw    net.Conn
+	conn   net.Conn // raw, or TLS on it
+	secure bool
+
+	// Before login.
+	reader   *wire.Reader
+	out      []byte
+	loginBy  time.Time
+	failures int
+	bad      int
+	id       string // what the client said with ID
+
+	writeBy time.Time // the write deadline of the relay, which owns it
+
+	mu       sync.Mutex // guards what follows, for drain
+	draining bool
+	stopped  bool   // nothing is read any more
+	relay    *relay // once the client is logged in
+}
+
+func newClient(s *Server, conn net.Conn) *client {
+	c := &client{server: s, limits: s.opts.Limits, raw: conn, conn: conn, remote: addrOf(conn.RemoteAddr())}
+	c.log = log.With(s.log, "remote", conn.RemoteAddr())
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	return c
+}
+
+// addrOf returns the address without the port; of a socket that has none, the zero address.
+func addrOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// close closes the connection; any goroutine may.
+func (c *client) close() {
+	c.cancel()
+	c.raw.Close()
+}
+
+// serve serves the client until it is gone.
+func (c *client) serve(secure bool) {
+	c.loginBy = time.Now().Add(c.limits.LoginTimeout)
+	if secure && !c.handshake() {
+		return
+	}
+	c.begin()
+	c.loginDeadline()
+	c.line("* OK [CAPABILITY " + c.capabilities() + "] " + c.server.opts.Greeting)
+	session := c.identify()
+	if session == nil {
+		return
+	}
+	defer c.server.users.leave(session.user)
+	c.server.metrics.sessions.Inc()
+	defer c.server.metrics.sessions.Dec()
+	r := newRelay(c, session.opened)
+	if c.enter(r) {
+		c.server.running.Go(r.drain)
+	}
+	early := append([]byte(nil), c.reader.Unread()...)
+	c.reader, c.out = nil, nil
+	if r.run(early) {
+		c.farewell()
+	}
+}
+
+// enter makes the client one whose session has begun, and reports whether it is
+// to end already.
+func (c *client) enter(r *relay) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.relay = r
+	return c.draining
+}
+
+// handshake begins TLS.
+func (c *client) handshake() bool {
+	ctx, cancel := context.WithTimeout(c.ctx, c.limits.HandshakeTimeout)
+	defer cancel()
+	conn := tls.Server(c.raw, c.server.opts.TLS)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		c.server.metrics.rejected.WithLabelValues("handshake").Inc()
+		level.Debug(c.log).Log("msg", "no TLS with client", "err", err)
+		return false
+	}
+	c.conn, c.secure = conn, true
+	return true
+}
+
+// begin begins to read commands, at the start or again after STARTTLS. Nothing
+// is left of what was said before.
+func (c *client) begin() {
+	c.reader = wire.NewReader(c.conn, wire.BeforeLogin)
+	c.reader.SetContinue(func() error {
+		c.out = append(c.out, "+ OK\r\n"...)
+		return c.flush()
+	})
+	c.id = ""
+}
+
+// loginDeadline makes reading and writing end when a login is due.
+func (c *client) loginDeadline() {
+	c.raw.SetWriteDeadline(c.loginBy) // errors are those of the next Read or Write
+	c.readDeadline(c.loginBy)
+}
+
+// readDeadline sets until when a Read waits; the zero time is for ever. While the
+// server is shutting down, clients that are not logged in are not waited for.
+func (c *client) readDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped || c.draining && c.relay == nil {
+		t = longAgo
+	}
+	c.raw.SetReadDeadline(t)
+}
+
+// stopReading makes a Read return, now and from now on.
+func (c *client) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	c.raw.SetReadDeadline(longAgo)
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// drain sends the client away when it waits for nothing. It does not block.
+func (c *client) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	if c.relay != nil {
+		c.server.running.Go(c.relay.drain)
+		return
+	}
+	c.raw.SetReadDeadline(longAgo)
+}
+
+func (c *client) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
+// write writes to the client, which has to take it within WriteTimeout. p is not
+// longer than a frame, so that the time is one for progress.
+func (c *client) write(p []byte) error {
+	now := time.Now()
+	if c.writeBy.Sub(now) < c.limits.WriteTimeout/2 {
+		c.writeBy = now.Add(c.limits.WriteTimeout)
+		c.raw.SetWriteDeadline(c.writeBy)
+	}
+	_, err := c.conn.Write(p)
+	return err
+}
+
+const (
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
+
+// farewell ends the connection so that what was written arrives: closing it
+// while there is unread input would make the client's system throw that away.
+func (c *client) farewell() {
+	c.raw.SetDeadline(time.Now().Add(lingerTime))
+	if conn, ok := c.conn.(*tls.Conn); ok {
+		conn.CloseWrite()
+	}
+	if conn, ok := c.raw.(interface{ CloseWrite() error }); ok {
+		conn.CloseWrite()
+	}
+	io.CopyN(io.Discard, c.raw, lingerBytes)
+}
