@@ -14,8 +14,9 @@ import (
 
 // TestAsDovecot appends every sample to a Dovecot and compares what FETCH says.
 // It runs if DOVECOT is the address (host:port, TLS) of a server with the user
-// user1, password pass1, whose mailbox "mimetest" the test replaces. With
-// DOVECOT_SHOW=name it prints both answers for that sample.
+// user1, password pass1, whose mailbox "mimetest" the test replaces. Samples that
+// DIFFERENCES.md lists must differ, all others must not. DOVECOT_ALL=1 shows all
+// differences, DOVECOT_SHOW=name both answers for that sample.
 func TestAsDovecot(t *testing.T) {
 	addr := os.Getenv("DOVECOT")
 	if addr == "" {
@@ -31,16 +32,38 @@ func TestAsDovecot(t *testing.T) {
 		n++
 		c.append(s.data)
 		c.command("NOOP")
-		if allowedDifferences[s.name] != "" && os.Getenv("DOVECOT_ALL") == "" {
-			continue
-		}
-		t.Run(s.name, func(t *testing.T) { c.t = t; c.compare(t, n, s) })
+		t.Run(s.name, func(t *testing.T) {
+			c.t = t
+			diffs := c.compare(n, s)
+			if differs := differs(s.name); differs && len(diffs) == 0 {
+				t.Error("DIFFERENCES.md lists it, but there is no difference")
+			} else if !differs || os.Getenv("DOVECOT_ALL") != "" {
+				for _, d := range diffs {
+					t.Error(d)
+				}
+			}
+		})
 		c.t = t
 	}
 }
 
-// allowedDifferences are the samples of DIFFERENCES.md.
-var allowedDifferences = map[string]string{}
+// differs reports whether DIFFERENCES.md lists the sample. (That file says why.)
+func differs(name string) bool {
+	switch name {
+	case "ct-empty", "ct-text", "ct-text-slash", "ct-text-params", "ct-slash", "ct-word", "ct-word-slash",
+		"ct-unclosed-comment", "ct-garbage", "ct-garbage2", "ct-quoted-type", "ct-nul", "digest-empty-type",
+		"multipart-no-subtype", "multipart-slash", "multipart-broken-type", "corpus-missing-subtype.txt", // 1
+		"ct-dup",                    // 2
+		"2231-order", "2231-broken", // 3
+		"bare-words2", "quoted-local", "dots", // 4
+		"message-unfinished", "message-blank-boundary", "boundary-in-message-header", // 5
+		"many-parts",        // 6
+		"multipart-no-body", // 7
+		"bare-cr2":          // 8
+		return true
+	}
+	return false
+}
 
 var comparedSections = []string{
 	"", "HEADER", "TEXT", "HEADER.FIELDS (SUBJECT FROM)", "HEADER.FIELDS.NOT (SUBJECT CONTENT-TYPE)",
@@ -48,31 +71,38 @@ var comparedSections = []string{
 	"1.1", "1.1.MIME", "1.1.HEADER", "1.1.TEXT", "1.2", "1.2.MIME", "1.2.HEADER", "1.2.TEXT", "2.1", "2.1.MIME", "2.2", "2.2.MIME", "1.1.1", "1.2.1", "1.1.1.MIME", "2.1.1", "9",
 }
 
-func (c *imapClient) compare(t *testing.T, n int, s sample) {
-	ours := parse(t, s.data)
+// compare returns what differs for a sample that is message n.
+func (c *imapClient) compare(n int, s sample) (diffs []string) {
+	ours := parse(c.t, s.data)
 	got := c.fetch(n, "(RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE)")
 	want := fmt.Sprintf("* %d FETCH (RFC822.SIZE %d ENVELOPE %s BODY %s BODYSTRUCTURE %s)", n, ours.Size(),
 		ours.AppendEnvelope(nil), ours.AppendBody(nil, false), ours.AppendBody(nil, true))
 	if os.Getenv("DOVECOT_SHOW") == s.name {
-		t.Logf("dovecot %s\nours    %s", got, want)
+		c.t.Logf("dovecot %s\nours    %s", got, want)
 	}
-	diffTrees(t, "", parseTree(got), parseTree(want))
+	diffs = diffTrees(nil, "", parseTree(got), parseTree(want))
 	for _, sec := range comparedSections {
 		theirs := c.section(n, sec)
 		// Of a section that does not exist Dovecot sends an empty string; for
 		// NUL, which a literal must not contain, it sends 0x80.
 		mine, _ := sectionOf(ours, s.data, sec)
 		mine = bytes.ReplaceAll(mine, []byte{0}, []byte{0x80})
-		if whole, ok := strings.CutSuffix(sec, ".1"); ok && len(mine) == 0 && len(theirs) > 0 && bytes.Equal(theirs, c.section(n, whole)) {
-			continue // part 1 of a part that has no parts is not itself: DIFFERENCES.md
-		}
-		if whole, ok := strings.CutSuffix(sec, ".1.MIME"); ok && len(mine) == 0 && len(theirs) > 0 && bytes.Equal(theirs, c.section(n, whole+".MIME")) {
-			continue
-		}
-		if !bytes.Equal(theirs, mine) {
-			t.Errorf("BODY[%s]:\ndovecot %.300q\nours    %.300q", sec, theirs, mine)
+		if !bytes.Equal(theirs, mine) && !(len(mine) == 0 && c.isPartOfItself(n, sec, theirs)) {
+			diffs = append(diffs, fmt.Sprintf("BODY[%s]:\ndovecot %.300q\nours    %.300q", sec, theirs, mine))
 		}
 	}
+	return diffs
+}
+
+// isPartOfItself reports whether Dovecot takes part 1 of a part that has no
+// parts for the part itself (9 in DIFFERENCES.md).
+func (c *imapClient) isPartOfItself(n int, sec string, content []byte) bool {
+	for _, suffix := range []string{"", ".MIME"} {
+		if whole, ok := strings.CutSuffix(sec, ".1"+suffix); ok && bytes.Equal(content, c.section(n, whole+suffix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // sectionOf is what our server answers for BODY[sec].
@@ -172,15 +202,14 @@ func (p *treeParser) quoted() string {
 	return string(out)
 }
 
-func diffTrees(t *testing.T, path string, a, b tree) {
-	t.Helper()
+func diffTrees(diffs []string, path string, a, b tree) []string {
 	if (a.list == nil) != (b.list == nil) || len(a.list) != len(b.list) || a.text != b.text {
-		t.Errorf("at %s:\ndovecot %v\nours    %v", path, a, b)
-		return
+		return append(diffs, fmt.Sprintf("at %s:\ndovecot %v\nours    %v", path, a, b))
 	}
 	for i := range a.list {
-		diffTrees(t, fmt.Sprintf("%s/%d", path, i), a.list[i], b.list[i])
+		diffs = diffTrees(diffs, fmt.Sprintf("%s/%d", path, i), a.list[i], b.list[i])
 	}
+	return diffs
 }
 
 // imapClient is just enough of a client.

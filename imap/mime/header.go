@@ -1,8 +1,6 @@
 package mime
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // readField reads one header field, its folded lines included, and keeps it if
 // it is one of those kept.
@@ -10,18 +8,18 @@ func (p *parser) readField() {
 	line, whole := p.readLine()
 	name, value := p.splitField(line)
 	k := p.keeper(name)
-	k.add(value)
+	k.add(value, true)
 	for {
 		for !whole {
 			line, whole = p.readLine()
-			k.add(line)
+			k.add(line, true)
 		}
 		p.fill(lookahead)
 		if p.lo == p.hi || p.buf[p.lo] != ' ' && p.buf[p.lo] != '\t' {
 			break
 		}
 		line, whole = p.readLine()
-		k.add(line)
+		k.add(line, false)
 	}
 	if name != 0 {
 		p.addField(name, k.start, k.cut)
@@ -45,16 +43,15 @@ func (p *parser) keeper(name FieldName) keeper {
 	return k
 }
 
-func (k *keeper) add(piece []byte) {
+// add adds a line or a piece of one. A line that folding begins is cut only
+// before it, which is between addresses.
+func (k *keeper) add(piece []byte, divisible bool) {
 	if len(piece) > k.room {
 		k.cut = true
-		// Cut between lines, which is between addresses, if there are several.
-		if len(k.p.text) > k.start {
-			piece = nil
-		} else {
-			piece = piece[:k.room]
+		if !divisible {
+			k.room = 0
 		}
-		k.room = len(piece)
+		piece = piece[:k.room]
 	}
 	k.p.text = append(k.p.text, piece...)
 	k.room -= len(piece)
@@ -129,7 +126,7 @@ func FilterHeader(header []byte, fields []string, not bool) []byte {
 		if name == nil {
 			break
 		}
-		if containsFold(fields, name) != not {
+		if (len(name) > 0 && containsFold(fields, name)) != not {
 			out = append(out, raw...)
 		}
 		header = rest

@@ -33,35 +33,56 @@ func (m *Matcher) Match(text string) bool {
 // characters decomposed, letters without case.
 func appendFolded(dst, text []byte) []byte {
 	for len(text) > 0 {
-		if c := text[0]; c < utf8.RuneSelf {
-			dst = append(dst, lowerByte(c))
-			text = text[1:]
+		if n := asciiPrefix(text); n > 0 {
+			start := len(dst)
+			dst = append(dst, text[:n]...)
+			for i, c := range dst[start:] {
+				dst[start+i] = lowerByte(c)
+			}
+			text = text[n:]
 			continue
 		}
-		_, n := utf8.DecodeRune(text)
-		start := len(dst)
-		dst = norm.NFKD.Append(dst, text[:n]...)
-		dst = foldRunes(dst, start)
+		r, n := utf8.DecodeRune(text)
+		if isHangul(r) {
+			dst = appendJamo(dst, r)
+		} else if parts := norm.NFKD.Properties(text[:n]).Decomposition(); parts != nil {
+			for len(parts) > 0 {
+				r, n := utf8.DecodeRune(parts)
+				dst = appendCaseless(dst, r)
+				parts = parts[n:]
+			}
+		} else {
+			dst = appendCaseless(dst, r)
+		}
 		text = text[n:]
 	}
 	return dst
 }
 
-// foldRunes takes the case from the runes from start on. Going through upper
-// case unites letters like the two lower-case sigmas.
-func foldRunes(b []byte, start int) []byte {
-	var few [8]rune
-	runes := few[:0]
-	for rest := b[start:]; len(rest) > 0; {
-		r, n := utf8.DecodeRune(rest)
-		runes = append(runes, unicode.ToLower(unicode.ToUpper(r)))
-		rest = rest[n:]
+// appendCaseless appends a character in lower case. Going through upper case
+// unites those that have several, like the two sigmas.
+func appendCaseless(dst []byte, r rune) []byte {
+	return utf8.AppendRune(dst, unicode.ToLower(unicode.ToUpper(r)))
+}
+
+// The Hangul syllables, whose decomposition is a calculation (The Unicode
+// Standard, section 3.12).
+const (
+	hangulBase, hangulEnd      = 0xAC00, 0xD7A4
+	leadBase, vowelBase, tails = 0x1100, 0x1161, 28
+	tailBase, vowels           = 0x11A7, 21
+)
+
+func isHangul(r rune) bool { return hangulBase <= r && r < hangulEnd }
+
+func appendJamo(dst []byte, r rune) []byte {
+	i := r - hangulBase
+	dst = utf8.AppendRune(dst, leadBase+i/(vowels*tails))
+	dst = utf8.AppendRune(dst, vowelBase+i%(vowels*tails)/tails)
+	if tail := i % tails; tail != 0 {
+		dst = utf8.AppendRune(dst, tailBase+tail)
 	}
-	b = b[:start]
-	for _, r := range runes {
-		b = utf8.AppendRune(b, r)
-	}
-	return b
+	return dst
 }
 
 // scanner looks for several needles in a text that comes in pieces.
@@ -70,7 +91,7 @@ type scanner struct {
 	found    []bool
 	left     int    // matchers that have not found theirs
 	overlap  int    // bytes to keep: one less than the longest needle
-	window   []byte // folded text not yet searched, after what is kept
+	window   []byte // folded text: what is kept, then what is not yet searched
 	partial  []byte // bytes of a character that is not complete
 }
 

@@ -116,7 +116,11 @@ func (p Part) Decoded(body io.ReaderAt) io.Reader {
 // DecodedText is Decoded, and turned into UTF-8 from the charset of the part. A
 // charset that is not known is taken for UTF-8 or else windows-1252.
 func (p Part) DecodedText(body io.ReaderAt) io.Reader {
-	return transform.NewReader(p.Decoded(body), decoderFor(p.Param("charset")))
+	return newTextReader(p.Param("charset"), p.Decoded(body))
+}
+
+func newTextReader(charset string, r io.Reader) io.Reader {
+	return transform.NewReader(r, decoderFor(charset))
 }
 
 func scanText(sc *scanner, r io.Reader) error {
