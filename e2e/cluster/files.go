@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+// regionFile is what a region's configuration is written from.
+type regionFile struct {
+	Region, Other string
+	Slot          int
+	HasStorage    bool
+	Separator     string
+	Users         int
+	ports         map[string]string
+}
+
+// Addr returns the region's address of a service; storage belongs to no region.
+func (r regionFile) Addr(service string) string {
+	if strings.HasPrefix(service, "storage") {
+		return r.ports[service]
+	}
+	return r.ports[r.Region+"-"+service]
+}
+
+// OtherAddr returns the other region's address of a service.
+func (r regionFile) OtherAddr(service string) string { return r.ports[r.Other+"-"+service] }
+
+var services = []string{"imap", "distributor-http", "worker-mail", "worker-sync", "worker-http"}
+
+var configTemplate = template.Must(template.New("config").Parse(`RootCertLoc = "private/root-cert.pem"
+
+[IMAP]
+Greeting = "Pluto ready ({{.Region}})."
+HierarchySeparator = "{{.Separator}}"
+
+[Distributor]
+Name = "{{.Region}}-distributor"
+PublicMailAddr = "{{.Addr "imap"}}"
+ListenMailAddr = "{{.Addr "imap"}}"
+PrometheusAddr = "{{.Addr "distributor-http"}}"
+PublicCertLoc = "private/public-distributor-cert.pem"
+PublicKeyLoc = "private/public-distributor-key.pem"
+InternalCertLoc = "private/internal-{{.Region}}-distributor-cert.pem"
+InternalKeyLoc = "private/internal-{{.Region}}-distributor-key.pem"
+AuthAdapter = "AuthFile"
+
+    [Distributor.AuthFile]
+    File = "users.txt"
+    Separator = ";"
+
+[Workers.worker-1]
+Name = "{{.Region}}-worker-1"
+PublicMailAddr = "{{.Addr "worker-mail"}}"
+ListenMailAddr = "{{.Addr "worker-mail"}}"
+PublicSyncAddr = "{{.Addr "worker-sync"}}"
+ListenSyncAddr = "{{.Addr "worker-sync"}}"
+PrometheusAddr = "{{.Addr "worker-http"}}"
+CertLoc = "private/internal-{{.Region}}-worker-1-cert.pem"
+KeyLoc = "private/internal-{{.Region}}-worker-1-key.pem"
+UserStart = 1
+UserEnd = {{.Users}}
+Slot = {{.Slot}}
+DataRoot = "data/{{.Region}}-worker-1"
+
+    [Workers.worker-1.Peers.subnet-1]
+    {{.Other}}-worker-1 = "{{.OtherAddr "worker-sync"}}"
+    storage = "{{.Addr "storage-sync"}}"
+
+    [Workers.worker-1.Failover]
+{{- if not .HasStorage}}
+    storage = "{{.Addr "storage-mail"}}"
+{{- end}}
+    {{.Other}}-worker-1 = "{{.OtherAddr "worker-mail"}}"
+{{if .HasStorage}}
+[Storage]
+Name = "storage"
+PublicMailAddr = "{{.Addr "storage-mail"}}"
+ListenMailAddr = "{{.Addr "storage-mail"}}"
+PrometheusAddr = "{{.Addr "storage-http"}}"
+CertLoc = "private/internal-storage-cert.pem"
+KeyLoc = "private/internal-storage-key.pem"
+DataRoot = "data/storage"
+
+    [Storage.SyncAddrs.subnet-1]
+    Public = "{{.Addr "storage-sync"}}"
+    Listen = "{{.Addr "storage-sync"}}"
+    Slot = 3
+
+    [Storage.Peers.subnet-1]
+    {{.Region}}-worker-1 = "{{.Addr "worker-sync"}}"
+    {{.Other}}-worker-1 = "{{.OtherAddr "worker-sync"}}"
+{{end}}`))
+
+// configure writes users.txt, eu.toml and us.toml.
+func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
+	if c.ports, err = freePorts(); err != nil {
+		return regions, err
+	}
+	regions = [2]regionFile{
+		{Region: "eu", Other: "us", Slot: 1, HasStorage: true, Separator: o.Separator, Users: Users, ports: c.ports},
+		{Region: "us", Other: "eu", Slot: 2, Separator: o.Separator, Users: Users, ports: c.ports},
+	}
+	var users strings.Builder
+	for i := 1; i <= Users; i++ {
+		name, password := User(i)
+		fmt.Fprintf(&users, "%s;%s\n", name, password)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "users.txt"), []byte(users.String()), 0o600); err != nil {
+		return regions, err
+	}
+	for _, r := range regions {
+		var text strings.Builder
+		if err := configTemplate.Execute(&text, r); err != nil {
+			return regions, err
+		}
+		if err := os.WriteFile(c.configPath(r.Region), []byte(text.String()), 0o600); err != nil {
+			return regions, err
+		}
+	}
+	return regions, nil
+}
+
+// Ports are drawn from below the range that systems take for outgoing
+// connections: a node that is down must find its port free when it comes back.
+const (
+	firstPort = 12000
+	lastPort  = 30000
+	portTries = 1000
+)
+
+// freePorts finds a free loopback port for every service. All are held until all
+// are found, so that no two are equal.
+func freePorts() (ports map[string]string, err error) {
+	names := []string{"storage-mail", "storage-sync", "storage-http"}
+	for _, region := range []string{"eu", "us"} {
+		for _, s := range services {
+			names = append(names, region+"-"+s)
+		}
+	}
+	ports = map[string]string{}
+	for _, name := range names {
+		l, err := listenSomewhere()
+		if err != nil {
+			return nil, fmt.Errorf("find a port for %s: %w", name, err)
+		}
+		defer l.Close()
+		ports[name] = l.Addr().String()
+	}
+	return ports, nil
+}
+
+func listenSomewhere() (l net.Listener, err error) {
+	for range portTries {
+		l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort)))
+		if err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
+}
