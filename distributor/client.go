@@ -73,6 +73,9 @@ func (c *client) serve(secure bool) {
 	c.begin()
 	c.loginDeadline()
 	c.line("* OK [CAPABILITY " + c.capabilities() + "] " + c.server.opts.Greeting)
+	if c.flush() != nil {
+		return
+	}
 	session := c.identify()
 	if session == nil {
 		return
