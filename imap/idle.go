@@ -33,10 +33,12 @@ func (s *session) idle(c *wire.Command) error {
 	if err := s.proceed("+ idling\r\n"); err != nil {
 		return err
 	}
+	s.out.release()
 	line := make(chan idleEnd, 1)
 	go func() { line <- s.waitForDone() }()
 	end := s.announceUntil(line)
 	s.in.idling = false
+	s.out.acquire()
 	if end.err != nil {
 		return end.err
 	}
@@ -84,10 +86,12 @@ func (s *session) announceUntil(line <-chan idleEnd) idleEnd {
 
 // announceNow sends what is new, if anything.
 func (s *session) announceNow() error {
+	s.out.acquire()
 	if err := s.sync(syncAll, false); err != nil {
 		return err
 	}
 	if len(s.out.buf) == 0 && s.stateDirty == stateSame {
+		s.out.release()
 		return nil
 	}
 	s.answerDue = true

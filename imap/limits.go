@@ -22,8 +22,8 @@ const (
 
 	maxBadInRow = 25 // commands in a row that are no IMAP: then it is no IMAP client
 
-	pieceBytes = 64 << 10 // response bytes that are collected before they are passed on
-	keptBytes  = 16 << 10 // of the response buffer while the session waits for its client
+	pieceBytes = 30 << 10 // response bytes that are collected before they are passed on
+	pieceSlack = 2 << 10  // for the line that fills a piece
 
 	maxStateBytes = 256 << 10 // of the state in a checkpoint
 	bigStateBytes = 4 << 10   // a state from here on is not sent for a new MODSEQ alone

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -75,11 +76,23 @@ func (o *output) pass() {
 	o.buf = o.buf[:0]
 }
 
-// shrink gives a large buffer back before the session waits for its client.
-func (o *output) shrink() {
-	if cap(o.buf) > keptBytes {
-		o.buf = nil
+// buffers are kept by no session that waits for its client, so that idle
+// sessions cost little and busy ones make no garbage.
+var buffers = sync.Pool{New: func() any { return new([pieceBytes + pieceSlack]byte) }}
+
+// acquire gets a buffer for the responses to come.
+func (o *output) acquire() {
+	if o.buf == nil {
+		o.buf = buffers.Get().(*[pieceBytes + pieceSlack]byte)[:0]
 	}
+}
+
+// release gives the buffer back, which is empty. One that had to grow is dropped.
+func (o *output) release() {
+	if cap(o.buf) == pieceBytes+pieceSlack {
+		buffers.Put((*[pieceBytes + pieceSlack]byte)(o.buf[:pieceBytes+pieceSlack]))
+	}
+	o.buf = nil
 }
 
 // input is the client's stream. Before a Read that may block it sends the

@@ -93,6 +93,7 @@ func (s *session) recovered(value any) error {
 // next reads one command and answers it. An error ends the session.
 func (s *session) next() error {
 	c, err := s.reader.Next()
+	s.out.acquire()
 	if err != nil {
 		return s.unreadable(err)
 	}
@@ -179,7 +180,7 @@ func (s *session) flush() error {
 	}
 	s.answerDue = false
 	s.out.pass()
-	s.out.shrink()
+	s.out.release()
 	if s.out.err == nil {
 		s.out.err = s.conn.Answer(s.checkpoint())
 	}

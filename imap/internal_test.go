@@ -1,0 +1,217 @@
+package imap
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-pluto/pluto/imap/wire"
+	"pgregory.net/rapid"
+)
+
+func TestPattern(t *testing.T) {
+	for _, test := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"*", "", true},
+		{"*", "a/b", true},
+		{"%", "a", true},
+		{"%", "a/b", false},
+		{"%/%", "a/b", true},
+		{"%/%", "a/b/c", false},
+		{"*/%", "a/b/c", true},
+		{"a%c", "abc", true},
+		{"a%c", "a/c", false},
+		{"a*c", "a/c", true},
+		{"a*c", "a/cd", false},
+		{"%*", "a/b", true},
+		{"*%", "a/b", true},
+		{"%%%", "a/b", false},
+		{"%a%", "bab", true},
+		{"*b*b", "abab", true},
+		{"*b*b", "abba", false},
+		{"inbox", "INBOX", true},
+		{"InB*", "INBOX", true},
+		{"%x", "INBOX", true},
+		{"inbox/%", "INBOX/a", true},
+		{"inbox/A", "INBOX/a", false},
+		{"inboxes", "INBOXes", false},
+		{"sent", "Sent", false},
+		{"", "", true},
+		{"", "a", false},
+		{strings.Repeat("ab", 100), strings.Repeat("ab", 100), true},
+		{strings.Repeat("%b", 100) + "c", strings.Repeat("ab", 100), false},
+	} {
+		if got := newPattern(test.pattern, '/').matches(test.name); got != test.want {
+			t.Errorf("%.40q matches %.40q: %v", test.pattern, test.name, got)
+		}
+	}
+}
+
+// matchSlowly is the definition.
+func matchSlowly(p, name string) bool {
+	if p == "" {
+		return name == ""
+	}
+	switch p[0] {
+	case '*', '%':
+		for i := 0; ; i++ {
+			if matchSlowly(p[1:], name[i:]) {
+				return true
+			}
+			if i == len(name) || p[0] == '%' && name[i] == '/' {
+				return false
+			}
+		}
+	}
+	return name != "" && name[0] == p[0] && matchSlowly(p[1:], name[1:])
+}
+
+func TestPatternIsItsDefinition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := rapid.StringMatching(`[ab/*%]{0,9}`).Draw(t, "pattern")
+		name := rapid.StringMatching(`[ab/]{0,9}`).Draw(t, "name")
+		if got, want := newPattern(p, '/').matches(name), matchSlowly(p, name); got != want {
+			t.Fatalf("got %v", got)
+		}
+	})
+}
+
+// A pattern made to go astray takes no longer than its length times the name's.
+func TestPatternIsNotExponential(t *testing.T) {
+	p := newPattern(strings.Repeat("*a", 900)+"b", '/')
+	if p.matches(strings.Repeat("a", maxNameBytes)) {
+		t.Fatal("matches")
+	}
+}
+
+func FuzzPattern(f *testing.F) {
+	f.Add("INBOX/*%a", "INBOX/x/a")
+	f.Add("%", "")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		newPattern(pattern, '/').matches(name)
+	})
+}
+
+// uidView is a View that has only UIDs.
+type uidView []UID
+
+func (v uidView) Len() int               { return len(v) }
+func (v uidView) At(i int, m *Message)   { *m = Message{UID: v[i]} }
+func (v uidView) UIDAt(i int) UID        { return v[i] }
+func (v uidView) UIDNext() UID           { return 1 << 20 }
+func (v uidView) HighestModSeq() ModSeq  { return 1 }
+func (v uidView) Since(old View) Changes { return Changes{} }
+func (v uidView) Find(uid UID) (int, bool) {
+	return slices.BinarySearch(v, uid)
+}
+
+func TestPlaces(t *testing.T) {
+	some, none := uidView{3, 4, 9}, uidView{}
+	for _, test := range []struct {
+		view View
+		set  string
+		uid  bool
+		want []span
+		bad  bool
+	}{
+		{some, "1", false, []span{{0, 1}}, false},
+		{some, "*", false, []span{{2, 3}}, false},
+		{some, "2:*", false, []span{{1, 3}}, false},
+		{some, "*:2", false, []span{{1, 3}}, false},
+		{some, "3,1:2,3:2", false, []span{{0, 3}}, false},
+		{some, "3,1", false, []span{{0, 1}, {2, 3}}, false},
+		{some, "1:4", false, nil, true},
+		{some, "1:4294967295", false, nil, true},
+		{some, "4:*", false, nil, true},
+		{none, "*", false, nil, true},
+		{none, "1:*", false, nil, true},
+		{some, "4", true, []span{{1, 2}}, false},
+		{some, "5:8", true, nil, false},
+		{some, "1:4294967295", true, []span{{0, 3}}, false},
+		{some, "8:4", true, []span{{1, 2}}, false},
+		{some, "*", true, []span{{2, 3}}, false},
+		{some, "20:*", true, []span{{2, 3}}, false},
+		{some, "*:4", true, []span{{1, 3}}, false},
+		{none, "1:*", true, nil, false},
+		{some, "$", true, nil, true},
+	} {
+		c, err := wire.NewReader(strings.NewReader("a X "+test.set+"\r\n"), wire.AfterLogin).Next()
+		if err != nil || c.SP() != nil {
+			t.Fatal(err)
+		}
+		set, err := c.SequenceSet()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := appendPlaces(nil, test.view, set, test.uid)
+		if (err != nil) != test.bad || err == nil && !slices.Equal(got, test.want) {
+			t.Errorf("%s of %v: %v, %v", test.set, test.view, got, err)
+		}
+	}
+}
+
+func TestRunsAndRanges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		uids := rapid.SliceOfDistinct(rapid.Custom(func(t *rapid.T) UID {
+			return UID(rapid.Uint32Range(1, 60).Draw(t, "uid"))
+		}), func(u UID) UID { return u }).Draw(t, "uids")
+		slices.Sort(uids)
+		runs := uidRanges(runsOf(uidView(uids)))
+		var sum uidRanges
+		for _, uid := range uids {
+			sum.add(uidRange{uid, uid})
+		}
+		if !slices.Equal(runs, sum) {
+			t.Fatalf("%v: %v, %v", uids, runs, sum)
+		}
+		for uid := UID(1); uid < 62; uid++ {
+			if runs.contains(uid) != slices.Contains(uids, uid) {
+				t.Fatalf("%v: %d", runs, uid)
+			}
+		}
+		st := sessionState{
+			Selected: true, ReadOnly: len(uids)%2 == 0, Name: "Entwürfe", MailboxID: "M1",
+			UIDValidity: 1<<32 - 1, ModSeq: 1<<53 - 1, Told: runs, Recent: sum,
+		}
+		got, err := decodeState(st.append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Told, st.Told) || !slices.Equal(got.Recent, st.Recent) {
+			t.Fatalf("%+v, want %+v", got, st)
+		}
+		got.Told, got.Recent = st.Told, st.Recent
+		if !reflect.DeepEqual(got, st) {
+			t.Fatalf("%+v, want %+v", got, st)
+		}
+	})
+}
+
+func TestStateThatIsTooLarge(t *testing.T) {
+	st := sessionState{Selected: true, Name: "x", Told: make([]uidRange, maxStateBytes)}
+	for i := range st.Told {
+		st.Told[i] = uidRange{UID(2*i + 1), UID(2*i + 1)}
+	}
+	got, err := decodeState(st.append(nil))
+	if err != nil || !got.TooMany || got.Told != nil || got.Name != "x" {
+		t.Fatal(err, got.TooMany, len(got.Told))
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	f.Add(sessionState{}.append(nil))
+	f.Add(sessionState{Selected: true, Name: "INBOX", Told: []uidRange{{1, 5}, {9, 9}}}.append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		st, err := decodeState(data)
+		if err != nil {
+			return
+		}
+		again, err := decodeState(st.append(nil))
+		if err != nil || !reflect.DeepEqual(st, again) {
+			t.Fatalf("%+v, %+v, %v", st, again, err)
+		}
+	})
+}
