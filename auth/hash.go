@@ -154,7 +154,7 @@ func parseArgon2id(s string) (Hash, error) {
 func parseArgon2Params(s string) (argon2Params, error) {
 	fields := strings.Split(s, ",")
 	if len(fields) != 3 {
-		return argon2Params{}, errors.New("argon2id: the parameters are not m=...,t=...,p=...")
+		return argon2Params{}, errors.New("argon2id: the parameters are not of the form m=65536,t=3,p=1")
 	}
 	m, err1 := parameter(fields[0], "m=", maxArgon2Memory)
 	t, err2 := parameter(fields[1], "t=", maxArgon2Time)
@@ -204,7 +204,7 @@ func parseSHA512Crypt(s string) (Hash, error) {
 		}
 		fields = append(fields[:2:2], fields[3:]...)
 	}
-	if len(fields) != 4 || fields[0] != "" || fields[1] != "6" || fields[2] == "" || len(fields[2]) > 16 || len(fields[3]) != 86 {
+	if len(fields) != 4 || fields[0] != "" || fields[1] != "6" || fields[2] == "" || len(fields[2]) > 16 || strings.HasPrefix(fields[2], "rounds=") || len(fields[3]) != 86 {
 		return Hash{}, errors.New("not of the form $6$salt$hash or $6$rounds=...$salt$hash")
 	}
 	return Hash{format: FormatSHA512Crypt, text: s}, nil

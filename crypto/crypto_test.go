@@ -332,3 +332,22 @@ func TestNodeReload(t *testing.T) {
 		t.Errorf("server %v, client %v", s, c)
 	}
 }
+
+func FuzzParseIdentity(f *testing.F) {
+	f.Add("pluto://worker/eu-worker-1")
+	f.Add("pluto://u:p@worker:1/a/b?c#d")
+	f.Add("pluto://worker/%2f%00")
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := url.Parse(s)
+		if err != nil {
+			return
+		}
+		i, err := ParseIdentity(u)
+		if err != nil {
+			return
+		}
+		if again, err := ParseIdentity(i.URI()); err != nil || again != i {
+			t.Errorf("%s: %v, then %v, %v", s, i, again, err)
+		}
+	})
+}
