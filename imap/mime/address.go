@@ -23,7 +23,7 @@ func parseAddresses(raw []byte) []address {
 		return nil
 	}
 	for p.more() {
-		p.address()
+		p.address(false)
 		if !p.accept(',') {
 			break
 		}
@@ -50,15 +50,19 @@ func (p *addressParser) add(a address) {
 	p.out = append(p.out, a)
 }
 
-// address reads a mailbox or a group.
-func (p *addressParser) address() {
+// address reads a mailbox or, unless in one, a group.
+func (p *addressParser) address(inGroup bool) {
 	start := p.pos
-	if name, ok := p.phrase(nil); ok && p.at(':') {
+	name, ok := p.phrase(nil)
+	switch {
+	case ok && p.at(':') && !inGroup:
 		p.group(name)
-		return
+	case ok && p.at('<'):
+		p.named(name)
+	default:
+		p.pos = start
+		p.add(p.bare())
 	}
-	p.pos = start
-	p.mailbox()
 }
 
 // group reads ":" mailboxes ";".
@@ -67,7 +71,7 @@ func (p *addressParser) group(name []byte) {
 	p.pos++
 	if p.space() && p.more() && !p.at(';') {
 		for {
-			p.mailbox()
+			p.address(true)
 			if !p.accept(',') || !p.space() || !p.more() {
 				break
 			}
@@ -79,22 +83,16 @@ func (p *addressParser) group(name []byte) {
 	p.out = append(p.out, address{})
 }
 
-// mailbox reads name <address> or a bare address.
-func (p *addressParser) mailbox() {
-	start := p.pos
-	if name, ok := p.phrase(nil); ok && p.at('<') {
-		var a address
-		if len(name) > 0 {
-			a.name = name
-		}
-		if !p.angle(&a) {
-			a.host = syntaxError
-		}
-		p.add(a)
-		return
+// named reads an address in angle brackets.
+func (p *addressParser) named(name []byte) {
+	var a address
+	if len(name) > 0 {
+		a.name = name
 	}
-	p.pos = start
-	p.add(p.bare())
+	if !p.angle(&a) {
+		a.host = syntaxError
+	}
+	p.add(a)
 }
 
 // angle reads "<" [route ":"] mailbox "@" domain ">".

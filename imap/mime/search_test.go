@@ -242,9 +242,9 @@ func TestMatchBodyPlaces(t *testing.T) {
 
 // What is looked for is found wherever buffers end.
 func TestMatchBodyBorders(t *testing.T) {
-	for _, needle := range []string{"nädel", strings.Repeat("längere Nädel ", 3000)} {
+	for _, needle := range []string{"nädel", strings.Repeat("längere Nädel ", 1500)} {
 		for _, around := range []int{0, 4 << 10, 16 << 10, 64 << 10} {
-			for shift := -20; shift < 20; shift++ {
+			for shift := -20; shift < 20; shift += 3 {
 				data := []byte("Content-Type: text/plain; charset=utf-8\r\n\r\n" + strings.Repeat("x", max(0, around+shift)) + needle + "y")
 				if got := matchBody(t, data, false, strings.ToUpper(needle), "y", "xy"); !got[0] || !got[1] {
 					t.Fatalf("%.10q at %d+%d: %v", needle, around, shift, got)
