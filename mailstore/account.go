@@ -1,0 +1,239 @@
+package mailstore
+
+import (
+	"container/list"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// account is a user's mail in memory while it is used: the account record,
+// records of mailboxes, and the views of those that sessions have selected.
+type account struct {
+	r  *Replica
+	id crdt.AccountID
+
+	refs int           // guarded by the table's lock
+	idle *list.Element // its place among the unused, nil while used
+
+	// mu guards the head: the newest state, which may not yet be durable. It is
+	// held while an operation is prepared and applied, never while something
+	// waits for a disk's sync, a peer or a client.
+	mu          sync.Mutex
+	loaded      bool
+	quarantined error
+	rec         *crdt.Account
+	boxes       map[crdt.MailboxID]*boxState // nil entries: there is no such record
+	all         bool                         // boxes has every record
+	names       map[string]crdt.MailboxID    // of mailboxes as they are shown, nil: to be made
+	open        map[crdt.MailboxID]*openBox
+
+	publisher
+}
+
+// boxState is a mailbox record in memory with what this replica alone keeps.
+type boxState struct {
+	rec    *crdt.Mailbox
+	recent uint32 // shown messages above rec.Recent
+	dirty  bool   // differs from the disk in H or Recent, which need not be durable
+}
+
+// accountTable holds the accounts in memory: those in use, and the last few
+// that were.
+type accountTable struct {
+	mu      sync.Mutex
+	m       map[crdt.AccountID]*account
+	idle    list.List // of *account, the longest unused first
+	maxIdle int
+}
+
+func (t *accountTable) init(maxIdle int) {
+	t.m = make(map[crdt.AccountID]*account)
+	t.maxIdle = max(maxIdle, 0)
+}
+
+// acquire returns an account, to be given back with release.
+func (r *Replica) acquire(id crdt.AccountID) *account {
+	t := &r.accounts
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.m[id]
+	if a == nil {
+		a = &account{r: r, id: id, boxes: make(map[crdt.MailboxID]*boxState), open: make(map[crdt.MailboxID]*openBox)}
+		t.m[id] = a
+		r.store.opts.Metrics.accounts.Inc()
+	}
+	if a.idle != nil {
+		t.idle.Remove(a.idle)
+		a.idle = nil
+	}
+	a.refs++
+	return a
+}
+
+func (r *Replica) release(a *account) {
+	t := &r.accounts
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a.refs--; a.refs > 0 {
+		return
+	}
+	a.idle = t.idle.PushBack(a)
+	for t.idle.Len() > t.maxIdle {
+		t.evict(t.idle.Front().Value.(*account))
+	}
+}
+
+// evict forgets an account that nobody uses. What only memory knew of it (how
+// far clients have looked) is written, without a sync: after a crash it does
+// not count anyway. Nobody can use the account meanwhile: that takes t.mu.
+func (t *accountTable) evict(a *account) {
+	t.idle.Remove(a.idle)
+	delete(t.m, a.id)
+	a.r.store.opts.Metrics.accounts.Dec()
+	if err := a.writeDirty(); err != nil {
+		a.r.warn("write horizons of an account", err)
+	}
+}
+
+func (a *account) writeDirty() error {
+	if a.r.store.enter() != nil {
+		return nil // closed: the next start has another boot id
+	}
+	defer a.r.store.leave()
+	for id, s := range a.boxes {
+		if s == nil || !s.dirty || a.r.store.Err() != nil {
+			continue
+		}
+		key := a.r.keys.mailbox(nil, a.id, id)
+		if err := a.r.store.db.Set(key, a.appendBox(nil, s.rec, s.recent), pebble.NoSync); err != nil {
+			return err
+		}
+		s.dirty = false
+	}
+	return nil
+}
+
+// load reads the account record. Under a.mu.
+func (a *account) load() error {
+	if a.loaded {
+		return nil
+	}
+	q, err := a.r.store.get(a.r.keys.quarantine(nil, a.id))
+	if err != nil {
+		return err
+	}
+	if q != nil {
+		a.quarantined = fmt.Errorf("%w: account %d is quarantined on this replica", ErrUnavailable, a.id)
+	}
+	b, err := a.r.store.get(a.r.keys.account(nil, a.id))
+	if err != nil {
+		return err
+	}
+	a.rec = new(crdt.Account)
+	if b != nil {
+		if a.rec, err = crdt.DecodeAccount(b); err != nil {
+			return fmt.Errorf("%w: account %d: %w", errCorrupt, a.id, err)
+		}
+	}
+	a.publisher.init(a.rec.Vector)
+	a.loaded = true
+	return nil
+}
+
+// box returns the state of a mailbox, nil if there never was one. Under a.mu.
+func (a *account) box(id crdt.MailboxID) (*boxState, error) {
+	if s, ok := a.boxes[id]; ok || a.all {
+		return s, nil
+	}
+	b, err := a.r.store.get(a.r.keys.mailbox(nil, a.id, id))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		a.boxes[id] = nil
+		return nil, nil
+	}
+	s, err := a.parseBox(b)
+	if err != nil {
+		return nil, err
+	}
+	a.boxes[id] = s
+	return s, nil
+}
+
+// loadBoxes reads the records of all mailboxes. Under a.mu.
+func (a *account) loadBoxes() error {
+	if a.all {
+		return nil
+	}
+	prefix := a.r.keys.record(nil, a.id, recMailbox)
+	it, err := a.r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		s, err := a.parseBox(v)
+		if err != nil {
+			return err
+		}
+		if a.boxes[s.rec.ID] == nil {
+			a.boxes[s.rec.ID] = s
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	a.all = true
+	return nil
+}
+
+// A mailbox record on the disk: the boot id of the process that wrote it, the
+// number of \Recent messages, and crdt's record.
+const boxHeader = 8 + 4
+
+func (a *account) appendBox(b []byte, rec *crdt.Mailbox, recent uint32) []byte {
+	b = binary.BigEndian.AppendUint64(b, a.r.store.boot)
+	b = binary.BigEndian.AppendUint32(b, recent)
+	return rec.AppendBinary(b)
+}
+
+// parseBox reads a mailbox record. What a client of an earlier process was told
+// may be more than the record says: the horizon is then the largest UID ever
+// issued (crdt.md 2.2).
+func (a *account) parseBox(b []byte) (*boxState, error) {
+	if len(b) < boxHeader {
+		return nil, fmt.Errorf("%w: mailbox of account %d", errCorrupt, a.id)
+	}
+	rec, err := crdt.DecodeMailbox(b[boxHeader:])
+	if err != nil {
+		return nil, fmt.Errorf("%w: mailbox of account %d: %w", errCorrupt, a.id, err)
+	}
+	if binary.BigEndian.Uint64(b) != a.r.store.boot {
+		rec.Restart()
+	}
+	return &boxState{rec: rec, recent: binary.BigEndian.Uint32(b[8:])}, nil
+}
+
+func cloneAccount(a *crdt.Account) *crdt.Account {
+	c := *a
+	c.Vector = a.Vector.Clone()
+	return &c
+}
+
+func cloneMessage(m *crdt.Message) *crdt.Message {
+	c := *m
+	c.All = slices.Clone(m.All)
+	c.Flags = slices.Clone(m.Flags)
+	return &c
+}

@@ -1,0 +1,409 @@
+package mailstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// commit is a batch of one account on its way: handed to the database, then
+// durable here, then on the peers, then shown.
+//
+// The way of a local change:
+//
+//	account.mu   prepare it on a transaction
+//	seq          number, time, effect, one batch (state, log, vector) to the
+//	             database's log: from here on it happened
+//	             account memory and heads of views follow
+//	(unlocked)   wait for the sync, which all commits of that moment share
+//	             wait for the peers (Replicator)
+//	publisher    show it, in its turn
+type commit struct {
+	account   *account
+	batch     *pebble.Batch
+	dots      []crdt.Dot // operations in it
+	own       uint64     // number of the last own operation, 0 if none
+	shown     crdt.VC    // the account's vector with it
+	exposures []exposure
+	began     time.Time
+
+	// Under publisher.pub:
+	settled bool
+	err     error
+	done    chan struct{} // closed when it has been shown, or never will be
+}
+
+// maxFollowups bounds how many operations one operation may bring about.
+const maxFollowups = 10000
+
+// origin says who wants a local change.
+type origin struct {
+	cause crdt.Cause
+	fence func() error // why the session must not commit now, nil result: it may
+}
+
+// commitLocal applies prepared payloads as own operations, in one batch, with
+// what `after` (which may be nil) adds to the transaction then. Under a.mu. On
+// an error nothing has changed.
+func (a *account) commitLocal(t *tx, from origin, payloads []crdt.Payload, after func(*tx) error) (*commit, error) {
+	r := a.r
+	if err := r.store.room(int64(t.batch.Len())); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	r.seq.Lock()
+	defer r.seq.Unlock()
+	if err := r.mayWrite(); err != nil {
+		return nil, err
+	}
+	if from.fence != nil {
+		if err := from.fence(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	vector, clock, cause := r.seq.vector.Clone(), r.seq.clock, from.cause
+	var dots []crdt.Dot
+	for i := 0; i < len(payloads); i++ {
+		op := &crdt.Op{
+			Dot:     crdt.Dot{Origin: r.self.Origin, N: vector.Get(r.self.Origin) + 1},
+			Deps:    vector.Clone(),
+			Account: a.id,
+			Cause:   cause,
+			Payload: payloads[i],
+		}
+		before := clock.Last
+		op.Time = clock.Bump(r.now())
+		more, err := a.effect(t, op, op.Time, before)
+		if err != nil {
+			return nil, fmt.Errorf("apply %T: %w", op.Payload, err)
+		}
+		if err := t.log(op); err != nil {
+			return nil, err
+		}
+		if payloads, err = t.follow(payloads, i, more); err != nil {
+			return nil, err
+		}
+		dots = append(dots, op.Dot)
+		vector.Add(op.Dot)
+		if !cause.IsZero() {
+			cause.Index += instances(op.Payload)
+		}
+	}
+	if after != nil {
+		if err := after(t); err != nil {
+			return nil, err
+		}
+	}
+	c := &commit{account: a, dots: dots, own: dots[len(dots)-1].N, began: began}
+	if err := a.submit(t, c, vector, clock); err != nil {
+		return nil, err
+	}
+	r.store.opts.Metrics.operations.WithLabelValues("own").Add(float64(len(dots)))
+	return c, nil
+}
+
+// instances returns how many indexes of its cause a payload takes.
+func instances(p crdt.Payload) uint32 {
+	switch p := p.(type) {
+	case *crdt.Append:
+		return uint32(len(p.Messages))
+	case *crdt.Move:
+		return uint32(len(p.Entries))
+	case *crdt.RenameInbox:
+		return uint32(len(p.Move.Entries)) + 1
+	}
+	return 1
+}
+
+// keep makes what a look has changed the head. A horizon alone stays in memory;
+// anything else becomes a commit without operation. Under a.mu.
+func (a *account) keep(t *tx) (*commit, error) {
+	if len(t.messages) == 0 && t.account == nil && t.batch.Empty() {
+		for id, b := range t.boxes {
+			a.boxes[id] = &boxState{rec: b, recent: t.recentOf(id), dirty: true}
+		}
+		return nil, nil
+	}
+	dirty := t.account != nil || !t.batch.Empty() || len(t.boxes) > 0
+	for _, m := range t.messages {
+		dirty = dirty || m.dirty
+	}
+	if !dirty {
+		return nil, nil
+	}
+	a.r.seq.Lock()
+	defer a.r.seq.Unlock()
+	if err := a.r.store.Err(); err != nil {
+		return nil, err
+	}
+	c := &commit{account: a, began: time.Now()}
+	return c, a.submit(t, c, a.r.seq.vector, a.r.seq.clock)
+}
+
+// follow puts what operation i brings about behind the payloads. What was
+// prepared before another payload was applied may give UIDs that that one
+// takes: then it is left to the next tick, which prepares it anew.
+func (t *tx) follow(payloads []crdt.Payload, i int, more []crdt.Payload) ([]crdt.Payload, error) {
+	if len(more) == 0 {
+		return payloads, nil
+	}
+	if i < len(payloads)-1 {
+		t.tick = true
+		return payloads, nil
+	}
+	if len(payloads)+len(more) > maxFollowups {
+		return nil, fmt.Errorf("%w: too many operations at once", ErrLimit)
+	}
+	return append(payloads, more...), nil
+}
+
+// effect applies one operation to the transaction.
+func (a *account) effect(t *tx, op *crdt.Op, mod, before crdt.Time) ([]crdt.Payload, error) {
+	t.op = op.Dot
+	site := crdt.Site{State: t, Self: a.r.self, Now: a.r.now(), Mod: mod, Before: before}
+	return site.Apply(op)
+}
+
+// submit hands a transaction to the database and makes it the head. Under a.mu and r.seq.
+func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) error {
+	r := a.r
+	if err := t.write(); err != nil {
+		return err
+	}
+	t.key = r.keys.vector(t.key[:0])
+	t.val = binary.BigEndian.AppendUint64(t.val[:0], uint64(clock.Last))
+	t.val = vector.AppendBinary(t.val)
+	if err := t.set(t.val); err != nil {
+		return err
+	}
+	r.store.opts.Metrics.batch.Observe(float64(t.batch.Len()))
+	if err := r.store.db.ApplyNoSyncWait(t.batch, pebble.Sync); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	c.batch, t.batch = t.batch, nil
+	c.done = make(chan struct{})
+	r.seq.vector, r.seq.clock = vector, clock
+	c.exposures = t.install()
+	c.shown = a.rec.Vector
+	a.enqueue(c)
+	return nil
+}
+
+// write puts the changed records into the batch.
+func (t *tx) write() error {
+	for i, m := range t.messages {
+		if !m.dirty {
+			continue
+		}
+		t.key = t.keys.message(t.key[:0], t.a.id, i)
+		if m.m == nil {
+			if err := t.del(); err != nil {
+				return err
+			}
+		} else {
+			t.val = m.m.AppendBinary(t.val[:0])
+			if err := t.set(t.val); err != nil {
+				return err
+			}
+		}
+		t.countRecent(i.Box, m)
+	}
+	for id, b := range t.boxes {
+		t.key = t.keys.mailbox(t.key[:0], t.a.id, id)
+		t.val = t.a.appendBox(t.val[:0], b, t.recentOf(id))
+		if err := t.set(t.val); err != nil {
+			return err
+		}
+	}
+	if t.account == nil {
+		return nil
+	}
+	t.key = t.keys.account(t.key[:0], t.a.id)
+	t.val = t.account.AppendBinary(t.val[:0])
+	return t.set(t.val)
+}
+
+// countRecent keeps count of the messages that are \Recent to the next session.
+func (t *tx) countRecent(id crdt.MailboxID, m *txMessage) {
+	b, err := t.peek(id)
+	if err != nil || b == nil {
+		return
+	}
+	var is crdt.UID
+	if m.m != nil {
+		is = m.m.Exp
+	}
+	n := 0
+	if m.was > b.Recent {
+		n--
+	}
+	if is > b.Recent {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	if t.recent == nil {
+		t.recent = make(map[crdt.MailboxID]int)
+	}
+	t.recent[id] += n
+}
+
+func (t *tx) recentOf(id crdt.MailboxID) uint32 {
+	n := t.recent[id]
+	if s := t.a.boxes[id]; s != nil {
+		n += int(s.recent)
+	}
+	return uint32(max(n, 0))
+}
+
+// install makes the transaction's changes the account's head and returns what
+// they change for those who look. Under a.mu.
+func (t *tx) install() []exposure {
+	a := t.a
+	for id, b := range t.boxes {
+		if old := a.boxes[id]; old == nil || !sameName(old.rec, b) {
+			a.names = nil
+		}
+		a.boxes[id] = &boxState{rec: b, recent: t.recentOf(id)}
+	}
+	if t.account != nil {
+		a.rec = t.account
+	}
+	var out []exposure
+	for id, box := range a.open {
+		if b, ok := t.boxes[id]; ok {
+			out = append(out, t.expose(box, b))
+		}
+	}
+	for _, waits := range t.awaiting {
+		t.tick = t.tick || waits
+	}
+	if t.tick {
+		a.r.ticker.soon(a.id, a.r.now()+tickDelay)
+	}
+	return out
+}
+
+// sameName reports whether a mailbox has the same place in the list of names.
+func sameName(a, b *crdt.Mailbox) bool {
+	return a.Name == b.Name && a.C == b.C && a.Live() == b.Live()
+}
+
+// expose brings the view of an open mailbox up to date.
+func (t *tx) expose(box *openBox, b *crdt.Mailbox) exposure {
+	var changes []change
+	for i, m := range t.messages {
+		if i.Box != box.id || !m.dirty {
+			continue
+		}
+		var is crdt.UID
+		if m.m != nil {
+			is = m.m.Exp
+		}
+		if m.was != 0 && m.was != is {
+			changes = append(changes, change{uid: m.was, gone: true})
+		}
+		if is != 0 {
+			changes = append(changes, change{uid: is, row: box.keywords.rowOf(m.m)})
+		}
+	}
+	box.head = box.head.update(changes, b.H+1, b.High)
+	return exposure{box: box, view: box.head, dead: !b.Live()}
+}
+
+// log puts an own operation into the log.
+func (t *tx) log(op *crdt.Op) error {
+	data, err := op.AppendBinary(nil)
+	if err != nil {
+		return t.fail(fmt.Errorf("encode %T: %w", op.Payload, err))
+	}
+	return t.logEncoded(op.Dot, newBodies(op), data)
+}
+
+// newBodies returns the contents that travel before an operation.
+func newBodies(op *crdt.Op) []crdt.Root {
+	p, ok := op.Payload.(*crdt.Append)
+	if !ok || !p.NewBody {
+		return nil
+	}
+	roots := make([]crdt.Root, len(p.Messages))
+	for i := range p.Messages {
+		roots[i] = p.Messages[i].Root
+	}
+	return roots
+}
+
+// synced waits until a commit is durable here and tells whom it concerns.
+func (r *Replica) synced(c *commit) error {
+	if c.batch == nil {
+		return nil // it changes nothing
+	}
+	began := time.Now()
+	err := errors.Join(c.batch.SyncWait(), c.batch.Close())
+	c.batch = nil
+	r.store.opts.Metrics.sync.Observe(time.Since(began).Seconds())
+	if err != nil {
+		err = r.store.fail(err)
+		c.account.settle(c, err)
+		return err
+	}
+	r.durable.Lock()
+	defer r.durable.Unlock()
+	for _, d := range c.dots {
+		r.durable.vector.Add(d)
+	}
+	if p := r.replicator.Load(); p != nil && c.own != 0 {
+		(*p).Committed(r.durable.vector.Get(r.self.Origin))
+	}
+	return nil
+}
+
+// conclude takes a durable commit to the eyes of the sessions, and returns when
+// its OK may be given. When ctx ends first, the rest happens without the caller.
+func (r *Replica) conclude(ctx context.Context, c *commit) error {
+	err := r.acknowledged(ctx, c)
+	if err != nil && ctx.Err() != nil {
+		r.concludeLater(c)
+		return ctx.Err()
+	}
+	c.account.settle(c, nil)
+	if err := errors.Join(err, c.wait(ctx)); err != nil {
+		return err
+	}
+	if len(c.dots) > 0 {
+		r.store.opts.Metrics.commit.Observe(time.Since(c.began).Seconds())
+	}
+	return nil
+}
+
+// concludeLater shows a commit whose session has gone, when it may be shown.
+func (r *Replica) concludeLater(c *commit) {
+	later := func() {
+		if err := r.acknowledged(r.ctx, c); err != nil && r.ctx.Err() == nil {
+			r.warn("change of a session that has gone is not acknowledged by peers", err)
+		}
+		c.account.settle(c, nil)
+	}
+	if !r.task(later) {
+		c.account.settle(c, nil)
+	}
+}
+
+// acknowledged waits for the peers.
+func (r *Replica) acknowledged(ctx context.Context, c *commit) error {
+	p := r.replicator.Load()
+	if p == nil || c.own == 0 {
+		return nil
+	}
+	if err := (*p).Wait(ctx, c.own); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+// Package mailstore keeps one or more replicas of mail accounts on disk.
+//
+// A [Store] is the database of a node (Pebble); a [Replica] in it is one
+// member's copy of one subnet. An [Account] is a session's access to the mail
+// of one user, a [Mailbox] one that it has selected, a [View] an immutable
+// picture of it. What mail means is package crdt's business: every change is an
+// operation of it, prepared, applied and logged here; operations of peers come
+// in through the methods that replication wants (comm.Store).
+//
+// # Promises
+//
+//   - Atomic: an operation's effect, its place in the log and the replica's
+//     version vector are one batch. After a crash each operation is there
+//     completely or not at all, and what is there is a prefix of what was done.
+//   - Durable: a method that changes something returns when that is synced here
+//     and the [Replicator] has agreed. Commits of all accounts share syncs.
+//   - In order: a session sees a change of another one only when its OK may be
+//     given, and changes of one account in the order in which they happened.
+//     UIDs that appear in successive views of a mailbox only rise.
+//   - Numbers are never used twice: neither those of operations nor UIDs.
+//   - Memory holds what is used: an account or mailbox that nobody uses costs
+//     nothing (but for the few used last), a message body at most one chunk.
+//
+// # Never
+//
+//   - No lock is held while something waits for a sync, a peer or a client.
+//   - Nothing that a peer sends ends the process or delays another account: an
+//     operation that cannot be applied puts its account into quarantine here.
+//   - After a failed sync nothing is written any more: the disk may have lost
+//     what it was given, and only a restart tells.
+//
+// # Locks
+//
+// In this order: account.mu (the head of one account), Replica.seq (numbers,
+// time, order of batches), then any of accountTable.mu, publisher.pub,
+// Replica.durable, ticker.mu, Store.mu, which are held for moments and never
+// two of them at once, except that publisher.pub may enclose none and
+// accountTable.mu encloses Store.mu.
+//
+// # Files
+//
+// keys.go says what lies where. commit.go is the way of a change, publish.go
+// its end; tx.go is the account as crdt sees it; log.go takes in what peers did.
+package mailstore

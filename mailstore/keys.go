@@ -1,0 +1,242 @@
+package mailstore
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// The key space of one database. Integers are big endian, so that the order of
+// keys is the order of what they name.
+//
+//	0x01                                  format version of all that follows
+//	0x02 <subnet name>                    replica record: number, origin, slot, subnet
+//	0x10 R 'v'                            vector of the replica and its clock
+//	0x10 R 'c'                            the log's cut, a vector
+//	0x10 R 'l' origin n                   log: one operation
+//	0x10 R 'p' <peer name>                what is remembered of a peer
+//	0x10 R 'q' account                    quarantine of an account
+//	0x10 R 'w' account box tag            an instance that awaits another UID
+//	0x10 R 'a' account 'a'                account record
+//	0x10 R 'a' account 'b' box            mailbox record
+//	0x10 R 'a' account 'm' box tag        message instance
+//	0x10 R 'a' account 't' twinkey box tag   a live instance of a group of twins
+//	0x10 R 'a' account 'u' <name>         largest UIDVALIDITY shown under a name
+//	0x10 R 'a' account 's' <name>         subscription register of a name
+//	0x10 R 'a' account 'v' box uid        a vanished UID and its MODSEQ
+//	0x20 R 'r' root                       count of live instances with that content
+//	0x20 R 'x' root dot                   a removal of an instance of that content
+//	0x20 R 'g' root                       staging marker: content without an operation yet
+//	0x20 R 's' root                       structure and sizes of a complete content
+//	0x30 R root chunk                     piece of a content
+//
+// R is the number of the replica in this database (two bytes), account four
+// bytes, box eight, a tag twenty (origin 8, n 8, index 4), a uid four, a root
+// sixteen and a chunk four. A twinkey is 's' and the tag of the source, or 'c',
+// the session, the command number and the index of the cause.
+//
+// Records of one account lie together, and within it all messages of one
+// mailbox, so that opening a mailbox is one scan. What grows with the bodies
+// (0x30) lies apart from everything that is scanned. A root starts with the
+// time at which it was drawn: bodies that arrive later lie behind, and the
+// compactions move their tables without writing them again.
+//
+// Values begin with no version byte of their own: the format version covers
+// them all, except those whose encoding is crdt's.
+const (
+	spaceFormat   = 0x01
+	spaceReplicas = 0x02
+	spaceState    = 0x10
+	spaceContent  = 0x20
+	spaceBodies   = 0x30
+)
+
+const (
+	kindVector     = 'v'
+	kindCut        = 'c'
+	kindLog        = 'l'
+	kindPeer       = 'p'
+	kindQuarantine = 'q'
+	kindAwait      = 'w'
+	kindAccount    = 'a'
+
+	recAccount      = 'a'
+	recMailbox      = 'b'
+	recMessage      = 'm'
+	recTwin         = 't'
+	recUsed         = 'u'
+	recSubscription = 's'
+	recVanished     = 'v'
+
+	kindCount     = 'r'
+	kindRemoval   = 'x'
+	kindStaging   = 'g'
+	kindStructure = 's'
+)
+
+// Lengths of the fixed parts of keys.
+const (
+	prefixLen        = 1 + 2 + 1         // space, replica, kind
+	accountPrefixLen = prefixLen + 4 + 1 // and account, record kind
+	tagLen           = 8 + 8 + 4
+	instanceLen      = 8 + tagLen
+	rootLen          = 16
+)
+
+// keyspace builds the keys of one replica. Every method appends to b, so that
+// callers choose where keys live.
+type keyspace uint16
+
+func (k keyspace) kind(b []byte, space, kind byte) []byte {
+	b = append(b, space)
+	b = binary.BigEndian.AppendUint16(b, uint16(k))
+	return append(b, kind)
+}
+
+func (k keyspace) vector(b []byte) []byte { return k.kind(b, spaceState, kindVector) }
+func (k keyspace) cut(b []byte) []byte    { return k.kind(b, spaceState, kindCut) }
+
+func (k keyspace) log(b []byte, d crdt.Dot) []byte {
+	b = k.kind(b, spaceState, kindLog)
+	b = binary.BigEndian.AppendUint64(b, uint64(d.Origin))
+	return binary.BigEndian.AppendUint64(b, d.N)
+}
+
+func (k keyspace) peer(b []byte, name string) []byte {
+	return append(k.kind(b, spaceState, kindPeer), name...)
+}
+
+func (k keyspace) quarantine(b []byte, a crdt.AccountID) []byte {
+	return binary.BigEndian.AppendUint32(k.kind(b, spaceState, kindQuarantine), uint32(a))
+}
+
+func (k keyspace) awaits(b []byte, a crdt.AccountID) []byte {
+	return binary.BigEndian.AppendUint32(k.kind(b, spaceState, kindAwait), uint32(a))
+}
+
+func (k keyspace) await(b []byte, a crdt.AccountID, i crdt.Instance) []byte {
+	return appendInstance(k.awaits(b, a), i)
+}
+
+func (k keyspace) record(b []byte, a crdt.AccountID, rec byte) []byte {
+	b = k.kind(b, spaceState, kindAccount)
+	b = binary.BigEndian.AppendUint32(b, uint32(a))
+	return append(b, rec)
+}
+
+func (k keyspace) account(b []byte, a crdt.AccountID) []byte { return k.record(b, a, recAccount) }
+
+func (k keyspace) mailbox(b []byte, a crdt.AccountID, box crdt.MailboxID) []byte {
+	return binary.BigEndian.AppendUint64(k.record(b, a, recMailbox), uint64(box))
+}
+
+func (k keyspace) messages(b []byte, a crdt.AccountID, box crdt.MailboxID) []byte {
+	return binary.BigEndian.AppendUint64(k.record(b, a, recMessage), uint64(box))
+}
+
+func (k keyspace) message(b []byte, a crdt.AccountID, i crdt.Instance) []byte {
+	return appendTag(k.messages(b, a, i.Box), i.Tag)
+}
+
+func (k keyspace) twins(b []byte, a crdt.AccountID, t crdt.TwinKey) []byte {
+	b = k.record(b, a, recTwin)
+	if !t.Source.IsZero() {
+		return appendTag(append(b, 's'), t.Source)
+	}
+	b = append(b, 'c')
+	b = append(b, t.Cause.Session[:]...)
+	b = binary.BigEndian.AppendUint64(b, t.Cause.Command)
+	return binary.BigEndian.AppendUint32(b, t.Cause.Index)
+}
+
+func (k keyspace) twin(b []byte, a crdt.AccountID, t crdt.TwinKey, i crdt.Instance) []byte {
+	return appendInstance(k.twins(b, a, t), i)
+}
+
+func (k keyspace) used(b []byte, a crdt.AccountID, name string) []byte {
+	return append(k.record(b, a, recUsed), name...)
+}
+
+func (k keyspace) subscription(b []byte, a crdt.AccountID, name string) []byte {
+	return append(k.record(b, a, recSubscription), name...)
+}
+
+func (k keyspace) vanished(b []byte, a crdt.AccountID, box crdt.MailboxID, uid crdt.UID) []byte {
+	b = binary.BigEndian.AppendUint64(k.record(b, a, recVanished), uint64(box))
+	return binary.BigEndian.AppendUint32(b, uint32(uid))
+}
+
+func (k keyspace) content(b []byte, kind byte, root crdt.Root) []byte {
+	return append(k.kind(b, spaceContent, kind), root[:]...)
+}
+
+func (k keyspace) removal(b []byte, root crdt.Root, d crdt.Dot) []byte {
+	b = k.content(b, kindRemoval, root)
+	b = binary.BigEndian.AppendUint64(b, uint64(d.Origin))
+	return binary.BigEndian.AppendUint64(b, d.N)
+}
+
+func (k keyspace) chunks(b []byte, root crdt.Root) []byte {
+	b = append(b, spaceBodies)
+	b = binary.BigEndian.AppendUint16(b, uint16(k))
+	return append(b, root[:]...)
+}
+
+func (k keyspace) chunk(b []byte, root crdt.Root, index uint32) []byte {
+	return binary.BigEndian.AppendUint32(k.chunks(b, root), index)
+}
+
+func formatKey() []byte { return []byte{spaceFormat} }
+
+func replicaKey(subnet string) []byte { return append([]byte{spaceReplicas}, subnet...) }
+
+// after returns the smallest key behind all that begin with prefix.
+func after(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+func appendTag(b []byte, t crdt.Tag) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(t.Origin))
+	b = binary.BigEndian.AppendUint64(b, t.N)
+	return binary.BigEndian.AppendUint32(b, t.Index)
+}
+
+func appendInstance(b []byte, i crdt.Instance) []byte {
+	return appendTag(binary.BigEndian.AppendUint64(b, uint64(i.Box)), i.Tag)
+}
+
+// parseTag reads a tag from the end of a key.
+func parseTag(b []byte) (crdt.Tag, error) {
+	if len(b) != tagLen {
+		return crdt.Tag{}, fmt.Errorf("%w: tag of %d bytes in a key", errCorrupt, len(b))
+	}
+	return crdt.Tag{
+		Origin: crdt.Origin(binary.BigEndian.Uint64(b)),
+		N:      binary.BigEndian.Uint64(b[8:]),
+		Index:  binary.BigEndian.Uint32(b[16:]),
+	}, nil
+}
+
+// parseInstance reads a mailbox and a tag from the end of a key.
+func parseInstance(b []byte) (crdt.Instance, error) {
+	if len(b) != instanceLen {
+		return crdt.Instance{}, fmt.Errorf("%w: instance of %d bytes in a key", errCorrupt, len(b))
+	}
+	tag, err := parseTag(b[8:])
+	return crdt.Instance{Box: crdt.MailboxID(binary.BigEndian.Uint64(b)), Tag: tag}, err
+}
+
+// parseAccount reads an account from the part of a key behind its kind.
+func parseAccount(b []byte) (crdt.AccountID, error) {
+	if len(b) < 4 {
+		return 0, fmt.Errorf("%w: account in a key", errCorrupt)
+	}
+	return crdt.AccountID(binary.BigEndian.Uint32(b)), nil
+}

@@ -1,0 +1,307 @@
+package mailstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// A log entry on the disk: the number of contents that travel before the
+// operation, their roots, and the encoded operation.
+
+// logEncoded puts an operation into the log.
+func (t *tx) logEncoded(d crdt.Dot, bodies []crdt.Root, data []byte) error {
+	t.key = t.keys.log(t.key[:0], d)
+	t.val = binary.AppendUvarint(t.val[:0], uint64(len(bodies)))
+	for _, root := range bodies {
+		t.val = append(t.val, root[:]...)
+	}
+	t.val = append(t.val, data...)
+	return t.set(t.val)
+}
+
+func parseLogEntry(d crdt.Dot, b []byte) (causal.Entry, error) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || n > uint64(len(b)-k)/rootLen {
+		return causal.Entry{}, fmt.Errorf("%w: log entry %s/%d", errCorrupt, d.Origin, d.N)
+	}
+	e := causal.Entry{Dot: d}
+	b = b[k:]
+	for range n {
+		e.Bodies = append(e.Bodies, crdt.Root(b[:rootLen]))
+		b = b[rootLen:]
+	}
+	e.Data = append(make([]byte, 0, len(b)), b...)
+	// An entry whose header this version cannot read is passed on as it is.
+	if h, err := crdt.DecodeHeader(e.Data); err == nil {
+		e.Deps, e.Time = h.Deps, h.Time
+	}
+	return e, nil
+}
+
+// Origin implements comm.Store.
+func (r *Replica) Origin() crdt.Origin { return r.self.Origin }
+
+// Slot implements comm.Store.
+func (r *Replica) Slot() crdt.Slot { return r.self.Slot }
+
+// Logged implements comm.Store.
+func (r *Replica) Logged() crdt.VC {
+	r.durable.Lock()
+	defer r.durable.Unlock()
+	return r.durable.vector.Clone()
+}
+
+// Read implements comm.Store. ErrCut says that the log begins later.
+func (r *Replica) Read(o crdt.Origin, from uint64, limit int) ([]causal.Entry, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
+	from = max(from, 1)
+	if r.logCut(o) >= from {
+		return nil, fmt.Errorf("%w: %s/%d", ErrCut, o, from)
+	}
+	r.durable.Lock()
+	last := r.durable.vector.Get(o)
+	r.durable.Unlock()
+	if from > last {
+		return nil, nil
+	}
+	return r.readLog(o, from, last, limit)
+}
+
+func (r *Replica) readLog(o crdt.Origin, from, last uint64, limit int) ([]causal.Entry, error) {
+	lower := r.keys.log(nil, crdt.Dot{Origin: o, N: from})
+	upper := append(r.keys.log(nil, crdt.Dot{Origin: o, N: last}), 0)
+	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	var out []causal.Entry
+	for ok := it.First(); ok && limit > 0; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read log: %w", err), it.Close())
+		}
+		d := crdt.Dot{Origin: o, N: binary.BigEndian.Uint64(it.Key()[len(it.Key())-8:])}
+		if want := from + uint64(len(out)); d.N != want {
+			return nil, errors.Join(fmt.Errorf("%w: log of %s has no %d", errCorrupt, o, want), it.Close())
+		}
+		e, err := parseLogEntry(d, v)
+		if err != nil {
+			return nil, errors.Join(err, it.Close())
+		}
+		out = append(out, e)
+		limit -= len(e.Data)
+	}
+	return out, it.Close()
+}
+
+// Apply implements comm.Store: one batch for each operation, one sync for all.
+// When it returns an error, some of the operations may have been applied; they
+// are recognised when they come again.
+func (r *Replica) Apply(ctx context.Context, ops []causal.Entry) error {
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
+	var commits []*commit
+	var err error
+	for i := range ops {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		var cs []*commit
+		cs, err = r.receive(&ops[i])
+		commits = append(commits, cs...)
+		if err != nil {
+			err = fmt.Errorf("apply %s/%d: %w", ops[i].Dot.Origin, ops[i].Dot.N, err)
+			break
+		}
+	}
+	for _, c := range commits {
+		if e := r.synced(c); e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		c.account.settle(c, nil)
+	}
+	for _, c := range commits {
+		r.release(c.account)
+	}
+	return err
+}
+
+// receive applies one operation of a peer, and what it brings about here. The
+// commits hold a reference to their account each.
+func (r *Replica) receive(e *causal.Entry) ([]*commit, error) {
+	h, err := crdt.DecodeHeader(e.Data)
+	if err != nil || h.Dot != e.Dot {
+		return r.receiveUnreadable(e, err)
+	}
+	a := r.acquire(h.Account)
+	defer r.release(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.load(); err != nil {
+		return nil, err
+	}
+	c, more, err := a.receive(e)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	commits := []*commit{c.hold()}
+	if len(more) == 0 {
+		return commits, nil
+	}
+	if r.mayWrite() != nil {
+		r.ticker.soon(a.id, r.now()+retryDelay)
+		return commits, nil
+	}
+	t := a.begin()
+	defer t.drop()
+	own, err := a.commitLocal(t, origin{}, more, nil)
+	if err != nil {
+		r.warn("follow up an operation of a peer", err)
+		r.ticker.soon(a.id, r.now()+retryDelay)
+		return commits, nil
+	}
+	return append(commits, own.hold()), nil
+}
+
+// hold takes a reference to the commit's account.
+func (c *commit) hold() *commit {
+	c.account.r.acquire(c.account.id)
+	return c
+}
+
+// receive applies one operation of a peer. No commit: it was here already.
+// Under a.mu.
+func (a *account) receive(e *causal.Entry) (*commit, []crdt.Payload, error) {
+	r := a.r
+	r.seq.Lock()
+	defer r.seq.Unlock()
+	if err := r.store.Err(); err != nil {
+		return nil, nil, err
+	}
+	if known, err := r.expected(e); known || err != nil {
+		return nil, nil, err
+	}
+	if a.quarantined == nil {
+		c, more, err := a.applyRemote(e)
+		if !errors.Is(err, errImpossible) {
+			return c, more, err
+		}
+		c, err = a.quarantine(e, err)
+		return c, nil, err
+	}
+	c, err := a.logOnly(e)
+	return c, nil, err
+}
+
+// expected tells an operation that is here already (known), and one that must
+// not come yet (error). Under r.seq.
+func (r *Replica) expected(e *causal.Entry) (known bool, err error) {
+	n := r.seq.vector.Get(e.Dot.Origin)
+	switch {
+	case e.Dot.N <= n:
+		return true, nil
+	case e.Dot.N > n+1:
+		return false, fmt.Errorf("operation comes before number %d of its origin", n+1)
+	case e.Dot.Origin == r.self.Origin:
+		return false, errors.New("a peer has operations of this replica that it does not have itself: its data are older than the peer's")
+	case !e.Deps.LessEqual(r.seq.vector):
+		return false, errors.New("operation comes before others that it depends on")
+	}
+	return false, nil
+}
+
+// errImpossible marks an operation that cannot be applied whatever the disk does.
+var errImpossible = errors.New("operation cannot be applied")
+
+// applyRemote applies an operation of a peer in a batch of its own. Under a.mu and r.seq.
+func (a *account) applyRemote(e *causal.Entry) (_ *commit, _ []crdt.Payload, err error) {
+	began := time.Now()
+	t := a.begin()
+	defer t.drop()
+	op, err := crdt.DecodeOp(e.Data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errImpossible, err)
+	}
+	clock := a.r.seq.clock
+	clock.Observe(op.Time)
+	before := clock.Last
+	more, err := a.effectOfPeer(t, op, clock.Bump(a.r.now()), before)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.logReceived(e); err != nil {
+		return nil, nil, err
+	}
+	vector := a.r.seq.vector.Clone()
+	vector.Set(e.Dot.Origin, e.Dot.N)
+	c := &commit{account: a, dots: []crdt.Dot{e.Dot}, began: began}
+	if err := a.submit(t, c, vector, clock); err != nil {
+		return nil, nil, err
+	}
+	a.r.store.opts.Metrics.operations.WithLabelValues("peer").Inc()
+	return c, more, nil
+}
+
+// effectOfPeer is effect for an operation that came from outside: whatever is
+// wrong with it is an error, also what would otherwise end the process.
+func (a *account) effectOfPeer(t *tx, op *crdt.Op, mod, before crdt.Time) (more []crdt.Payload, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errImpossible, p)
+		}
+	}()
+	more, err = a.effect(t, op, mod, before)
+	if err != nil && t.err == nil {
+		err = fmt.Errorf("%w: %w", errImpossible, err)
+	}
+	return more, err
+}
+
+// logReceived logs an operation of a peer; its contents are staged no longer.
+func (t *tx) logReceived(e *causal.Entry) error {
+	for _, root := range e.Bodies {
+		t.key = t.keys.content(t.key[:0], kindStaging, root)
+		if err := t.del(); err != nil {
+			return err
+		}
+	}
+	return t.logEncoded(e.Dot, e.Bodies, e.Data)
+}
+
+// PeerRecord implements comm.Store.
+func (r *Replica) PeerRecord(name string) ([]byte, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
+	return r.store.get(r.keys.peer(nil, name))
+}
+
+// SetPeerRecord implements comm.Store. The record is durable with the next commit.
+func (r *Replica) SetPeerRecord(name string, record []byte) error {
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
+	if err := r.store.Err(); err != nil {
+		return err
+	}
+	if err := r.store.db.Set(r.keys.peer(nil, name), record, pebble.Sync); err != nil {
+		return fmt.Errorf("peer record of %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package mailstore
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics are the figures of the stores of one process.
+type Metrics struct {
+	commit           prometheus.Histogram
+	sync             prometheus.Histogram
+	batch            prometheus.Histogram
+	operations       *prometheus.CounterVec
+	accounts         prometheus.Gauge
+	mailboxes        prometheus.Gauge
+	quarantined      prometheus.Gauge
+	undecodable      prometheus.Counter
+	backgroundErrors prometheus.Counter
+	failed           prometheus.Gauge
+}
+
+// NewMetrics makes the figures and registers them with reg, which may be nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pluto_commit_seconds", Help: "Time from a change to the moment its OK may be given.",
+			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 18),
+		}),
+		sync: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pluto_commit_sync_seconds", Help: "Time that a commit waited for the disk.",
+			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 18),
+		}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pluto_commit_bytes", Help: "Size of a commit's batch.",
+			Buckets: prometheus.ExponentialBuckets(256, 4, 10),
+		}),
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pluto_operations_total", Help: "Operations applied, own and received.",
+		}, []string{"from"}),
+		accounts: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pluto_accounts_in_memory", Help: "Accounts held in memory.",
+		}),
+		mailboxes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pluto_mailboxes_open", Help: "Mailboxes that some session has selected.",
+		}),
+		quarantined: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pluto_accounts_quarantined", Help: "Accounts not served here because an operation could not be applied.",
+		}),
+		undecodable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pluto_operations_undecodable_total", Help: "Operations received whose header could not be read.",
+		}),
+		backgroundErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pluto_store_background_errors_total", Help: "Failed background work of the database.",
+		}),
+		failed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pluto_store_failed", Help: "1 after the disk failed and until the restart.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.commit, m.sync, m.batch, m.operations, m.accounts, m.mailboxes,
+			m.quarantined, m.undecodable, m.backgroundErrors, m.failed)
+	}
+	return m
+}

@@ -1,0 +1,257 @@
+package mailstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// ReplicaOptions describe one member's copy of one subnet.
+type ReplicaOptions struct {
+	Subnet    string
+	Slot      crdt.Slot // never changed for the same disk
+	Leader    bool      // this replica re-issues UIDs first (crdt.md 2.1)
+	Rank      int       // its place among those who do when the leader does not
+	Separator byte      // between levels of mailbox names
+	Policy    crdt.Policy
+	// MaxMessageSize is the largest message, in bytes; 0 is 64 MiB.
+	MaxMessageSize int64
+	// Now is the clock, for tests; nil is the system's.
+	Now func() time.Time
+}
+
+// Replica is one member's copy of one subnet: its accounts, its log, its part
+// in replication (comm.Store). Safe for concurrent use.
+type Replica struct {
+	store  *Store
+	opts   ReplicaOptions
+	keys   keyspace
+	self   crdt.Self
+	logger log.Logger
+
+	// seq orders everything that is written: whoever holds it draws the next
+	// number and time and hands the batch to the database, so that the order
+	// of numbers is the order of the database's log, and what is synced is
+	// always a prefix of it.
+	seq struct {
+		sync.Mutex
+		vector crdt.VC // operations applied (or logged only, if quarantined)
+		clock  crdt.Clock
+	}
+
+	// durable is the part of seq.vector that is synced.
+	durable struct {
+		sync.Mutex
+		vector crdt.VC
+	}
+
+	cut struct { // the log's beginning
+		sync.Mutex
+		vector crdt.VC
+	}
+
+	accounts accountTable
+	ticker   ticker
+
+	replicator atomic.Pointer[Replicator]
+	refusal    atomic.Pointer[error]
+
+	ctx    context.Context // ends with the replica
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	tasksM sync.Mutex // orders tasks.Add against tasks.Wait
+}
+
+// Replica opens a subnet's replica and creates it on an empty disk, with a new
+// origin. A replica is opened once.
+func (s *Store) Replica(opts ReplicaOptions) (*Replica, error) {
+	if opts.MaxMessageSize == 0 {
+		opts.MaxMessageSize = 64 << 20
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Slot < 1 || opts.Slot > crdt.MaxSlot {
+		return nil, fmt.Errorf("replica of %s: slot %d is not in 1..%d", opts.Subnet, opts.Slot, crdt.MaxSlot)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	if s.replicas[opts.Subnet] != nil {
+		return nil, fmt.Errorf("replica of %s is open already", opts.Subnet)
+	}
+	r := &Replica{store: s, opts: opts, logger: log.With(s.opts.Logger, "subnet", opts.Subnet)}
+	if err := r.open(); err != nil {
+		return nil, fmt.Errorf("replica of %s: %w", opts.Subnet, err)
+	}
+	s.replicas[opts.Subnet] = r
+	return r, nil
+}
+
+// replicaRecord is what is written about a replica when it is made.
+type replicaRecord struct {
+	number uint16
+	origin crdt.Origin
+	slot   crdt.Slot
+}
+
+const replicaRecordLen = 2 + 8 + 1
+
+func (p replicaRecord) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, p.number)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.origin))
+	return append(b, byte(p.slot))
+}
+
+func parseReplicaRecord(b []byte) (replicaRecord, error) {
+	if len(b) != replicaRecordLen {
+		return replicaRecord{}, fmt.Errorf("%w: replica record", errCorrupt)
+	}
+	return replicaRecord{
+		number: binary.BigEndian.Uint16(b),
+		origin: crdt.Origin(binary.BigEndian.Uint64(b[2:])),
+		slot:   crdt.Slot(b[10]),
+	}, nil
+}
+
+func (r *Replica) open() error {
+	rec, err := r.loadRecord()
+	if err != nil {
+		return err
+	}
+	if rec.slot != r.opts.Slot {
+		return fmt.Errorf("slot %d in the configuration, but these data were made in slot %d: set it back, or start with an empty directory", r.opts.Slot, rec.slot)
+	}
+	r.keys = keyspace(rec.number)
+	r.self = crdt.Self{
+		Origin: rec.origin, Slot: rec.slot, Leader: r.opts.Leader, Rank: r.opts.Rank,
+		Separator: r.opts.Separator, Policy: r.opts.Policy,
+	}
+	r.seq.clock.Slot = rec.slot
+	r.accounts.init(r.store.opts.IdleAccounts)
+	if err := r.loadVector(); err != nil {
+		return err
+	}
+	if err := r.sweepStaged(); err != nil {
+		return err
+	}
+	if err := r.countQuarantined(); err != nil {
+		return err
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r.startTicker()
+}
+
+// loadRecord reads the replica record, or makes one.
+func (r *Replica) loadRecord() (replicaRecord, error) {
+	key := replicaKey(r.opts.Subnet)
+	b, err := r.store.get(key)
+	if err != nil {
+		return replicaRecord{}, err
+	}
+	if b != nil {
+		return parseReplicaRecord(b)
+	}
+	rec := replicaRecord{origin: crdt.Origin(random64()), slot: r.opts.Slot}
+	rec.number, err = r.store.nextReplicaNumber()
+	if err != nil {
+		return rec, err
+	}
+	return rec, r.store.db.Set(key, rec.append(nil), pebble.Sync)
+}
+
+func (s *Store) nextReplicaNumber() (uint16, error) {
+	prefix := []byte{spaceReplicas}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return 0, err
+	}
+	next := uint16(1)
+	for ok := it.First(); ok; ok = it.Next() {
+		rec, e := parseReplicaRecord(it.Value())
+		err = errors.Join(err, e)
+		next = max(next, rec.number+1)
+	}
+	return next, errors.Join(err, it.Close())
+}
+
+func (r *Replica) loadVector() error {
+	b, err := r.store.get(r.keys.vector(nil))
+	if err != nil || b == nil {
+		return err
+	}
+	if len(b) < 8 {
+		return fmt.Errorf("%w: vector", errCorrupt)
+	}
+	r.seq.clock.Observe(crdt.Time(binary.BigEndian.Uint64(b)))
+	if r.seq.vector, err = crdt.DecodeVC(b[8:]); err != nil {
+		return fmt.Errorf("%w: vector: %w", errCorrupt, err)
+	}
+	r.durable.vector = r.seq.vector.Clone()
+	return r.loadCut()
+}
+
+// SetReplicator names who is told of commits. It is called once, before the
+// first session; without one, commits wait for nobody.
+func (r *Replica) SetReplicator(p Replicator) { r.replicator.Store(&p) }
+
+// Refuse makes all local writes fail with ErrUnavailable and reason, nil allows
+// them again. Operations of peers are applied as ever. A node with an empty
+// disk refuses until a peer has confirmed its slot (replication.md).
+func (r *Replica) Refuse(reason error) {
+	if reason == nil {
+		r.refusal.Store(nil)
+		return
+	}
+	reason = fmt.Errorf("%w: %w", ErrUnavailable, reason)
+	r.refusal.Store(&reason)
+}
+
+// mayWrite returns why local writes are refused, nil if they are not.
+func (r *Replica) mayWrite() error {
+	if p := r.refusal.Load(); p != nil {
+		return *p
+	}
+	return r.store.Err()
+}
+
+// Subnet returns the name of the replica's subnet.
+func (r *Replica) Subnet() string { return r.opts.Subnet }
+
+// now returns Unix milliseconds.
+func (r *Replica) now() int64 { return r.opts.Now().UnixMilli() }
+
+func (r *Replica) warn(msg string, err error) {
+	level.Warn(r.logger).Log("msg", msg, "err", err)
+}
+
+// task runs f in a goroutine that Store.Close waits for. It reports false, and
+// does not run it, when the replica has ended.
+func (r *Replica) task(f func()) bool {
+	r.tasksM.Lock()
+	defer r.tasksM.Unlock()
+	if r.ctx.Err() != nil {
+		return false
+	}
+	r.tasks.Go(f)
+	return true
+}
+
+// wait returns when all tasks have ended; r.ctx has been cancelled.
+func (r *Replica) wait() {
+	r.tasksM.Lock()
+	defer r.tasksM.Unlock()
+	r.tasks.Wait()
+}

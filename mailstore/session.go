@@ -1,0 +1,213 @@
+package mailstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// SessionID names a client session over all replicas; it makes causes of operations.
+type SessionID = [16]byte
+
+// Account is one session's access to the mail of one user. It is used by one
+// goroutine at a time.
+//
+// Its methods block until what they did may be told to the client: durable
+// here, acknowledged by the peers, and visible in the order in which all
+// changes of the account became so. No lock is held meanwhile. A context ends
+// the waiting, not a commit under way.
+type Account struct {
+	a       *account
+	session SessionID
+	command uint64
+	attempt uint32
+	index   uint32
+	fence   func() error
+	selects map[*Mailbox]struct{}
+	closed  bool
+}
+
+// Open returns the account of a user for one session. The first Open of an
+// account anywhere binds it to the login name and makes INBOX and the
+// special-use mailboxes; another login name is refused with ErrContactAdmin.
+func (r *Replica) Open(ctx context.Context, user crdt.AccountID, login string, session SessionID) (*Account, error) {
+	if login == "" || user == unreadable {
+		return nil, fmt.Errorf("open account %d: %w: no login name", user, ErrContactAdmin)
+	}
+	s := &Account{a: r.acquire(user), session: session, selects: make(map[*Mailbox]struct{})}
+	if err := s.bind(ctx, login); err != nil {
+		r.release(s.a)
+		return nil, fmt.Errorf("open account %d: %w", user, err)
+	}
+	return s, nil
+}
+
+func (s *Account) bind(ctx context.Context, login string) error {
+	return s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
+		boxes, err := payload(t.site().PrepareProvision())
+		if err != nil {
+			return nil, err
+		}
+		bind, err := payload(t.site().PrepareBindLogin(login))
+		return append(boxes, bind...), err
+	}, nil)
+}
+
+// payload makes a list of what a prepare returned: a nil pointer is none.
+func payload[T any, P interface {
+	*T
+	crdt.Payload
+}](p P, err error) ([]crdt.Payload, error) {
+	if p == nil || err != nil {
+		return nil, err
+	}
+	return []crdt.Payload{p}, nil
+}
+
+// Close ends the use; mailboxes still selected are closed with it.
+func (s *Account) Close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	for m := range s.selects {
+		m.close()
+	}
+	s.a.r.release(s.a)
+}
+
+// Command tells the number of the client command that what follows belongs to.
+func (s *Account) Command(n uint64) { s.command, s.attempt, s.index = n, 0, 0 }
+
+// Fence sets a function that is asked, at the moment of each commit, whether
+// this session may still write here (replication.md, fencing). It must not block.
+func (s *Account) Fence(f func() error) { s.fence = f }
+
+// Vector returns, encoded, the operations of the account that this session
+// wrote or was shown.
+func (s *Account) Vector() []byte {
+	p := &s.a.publisher
+	p.pub.Lock()
+	defer p.pub.Unlock()
+	return p.shown.AppendBinary(nil)
+}
+
+func (s *Account) origin() origin {
+	return origin{
+		cause: crdt.Cause{Session: s.session, Command: s.command, Index: s.index, Attempt: s.attempt},
+		fence: s.fence,
+	}
+}
+
+// enter locks the account's head for a method; leave unlocks it.
+func (s *Account) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.closed {
+		return errClosed
+	}
+	a := s.a
+	if err := a.r.store.enter(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	err := a.r.store.Err()
+	if err == nil {
+		err = a.load()
+	}
+	if err == nil {
+		err = a.quarantined
+	}
+	if err != nil {
+		s.leave()
+	}
+	return err
+}
+
+func (s *Account) leave() {
+	s.a.mu.Unlock()
+	s.a.r.store.leave()
+}
+
+// change prepares a change, commits it and waits until it may be told. after,
+// which may be nil, runs when the change has been applied to the transaction.
+func (s *Account) change(ctx context.Context, prepare func(*tx) ([]crdt.Payload, error), after func(*tx) error) error {
+	c, err := s.commit(ctx, prepare, after)
+	if err != nil {
+		return err
+	}
+	return s.a.r.conclude(ctx, c)
+}
+
+// commit returns when the change is durable here. It always returns a commit:
+// a change of nothing is one that waits for those before it.
+func (s *Account) commit(ctx context.Context, prepare func(*tx) ([]crdt.Payload, error), after func(*tx) error) (*commit, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	c, err := s.apply(prepare, after)
+	s.a.mu.Unlock()
+	defer s.a.r.store.leave()
+	if err != nil {
+		return nil, err
+	}
+	return c, s.a.r.synced(c)
+}
+
+func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*tx) error) (*commit, error) {
+	t := s.a.begin()
+	defer t.drop()
+	payloads, err := prepare(t)
+	if err != nil {
+		return nil, translate(err)
+	}
+	payloads = split(payloads)
+	var c *commit
+	if len(payloads) == 0 {
+		c, err = s.a.keep(t)
+		if c == nil && err == nil {
+			c = s.a.nothing()
+		}
+	} else {
+		c, err = s.a.commitLocal(t, s.origin(), payloads, after)
+		for _, p := range payloads {
+			s.index += instances(p)
+		}
+	}
+	return c, translate(err)
+}
+
+// nothing is a commit that changes nothing, and is concluded after those
+// before it. Under a.mu.
+func (a *account) nothing() *commit {
+	c := &commit{account: a, shown: a.rec.Vector, done: make(chan struct{})}
+	a.enqueue(c)
+	return c
+}
+
+// look reads the head, and returns when all that it saw may be told.
+func (s *Account) look(ctx context.Context, f func(*tx) error) error {
+	return s.change(ctx, func(t *tx) ([]crdt.Payload, error) { return nil, f(t) }, nil)
+}
+
+// translate gives errors of the data type the names that callers know.
+func translate(err error) error {
+	for _, e := range [...]struct{ from, to error }{
+		{crdt.ErrNonexistent, ErrNonexistent},
+		{crdt.ErrAlreadyExists, ErrAlreadyExists},
+		{crdt.ErrCannot, ErrCannot},
+		{crdt.ErrName, ErrCannot},
+		{crdt.ErrFlag, ErrCannot},
+		{crdt.ErrLimit, ErrLimit},
+		{crdt.ErrUIDSpace, ErrLimit},
+		{crdt.ErrOtherLogin, ErrContactAdmin},
+	} {
+		if errors.Is(err, e.from) && !errors.Is(err, e.to) {
+			return fmt.Errorf("%w: %w", e.to, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,159 @@
+package mailstore
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// tickDelay is how long a refused UID waits for others of its kind, in
+// milliseconds, before it is acted upon (crdt.md 2.1).
+const tickDelay = 10
+
+// retryDelay is when a tick that failed is tried again, in milliseconds.
+const retryDelay = 1000
+
+// ticker lets time pass for the accounts that wait for something: messages
+// whose UID was refused here. All others cost nothing.
+type ticker struct {
+	mu   sync.Mutex
+	due  map[crdt.AccountID]int64 // Unix milliseconds
+	wake chan struct{}
+}
+
+// soon asks for a tick of an account at a time, or earlier.
+func (t *ticker) soon(id crdt.AccountID, at int64) {
+	t.mu.Lock()
+	if old, ok := t.due[id]; !ok || at < old {
+		t.due[id] = at
+	}
+	t.mu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take removes and returns the accounts that are due at now, and says when the
+// next one is (0: none waits).
+func (t *ticker) take(now int64) (due []crdt.AccountID, next int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, at := range t.due {
+		switch {
+		case at <= now:
+			due = append(due, id)
+			delete(t.due, id)
+		case next == 0 || at < next:
+			next = at
+		}
+	}
+	return due, next
+}
+
+// startTicker finds the accounts that were waiting at the last stop, and starts
+// the goroutine that serves them.
+func (r *Replica) startTicker() error {
+	r.ticker.due = make(map[crdt.AccountID]int64)
+	r.ticker.wake = make(chan struct{}, 1)
+	prefix := r.keys.kind(nil, spaceState, kindAwait)
+	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; {
+		id, err := parseAccount(it.Key()[len(prefix):])
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		r.ticker.due[id] = r.now()
+		ok = it.SeekGE(after(r.keys.awaits(nil, id)))
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("list waiting accounts: %w", err)
+	}
+	r.task(r.tickLoop)
+	return nil
+}
+
+func (r *Replica) tickLoop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-r.ticker.wake:
+		case <-timer.C:
+		}
+		due, next := r.ticker.take(r.now())
+		r.tick(due)
+		if next != 0 {
+			timer.Reset(time.Duration(max(next-r.now(), 1)) * time.Millisecond)
+		}
+	}
+}
+
+// tick lets time pass for some accounts; what they do about it shares a sync.
+func (r *Replica) tick(due []crdt.AccountID) {
+	if len(due) == 0 || r.store.enter() != nil {
+		return
+	}
+	defer r.store.leave()
+	var commits []*commit
+	for _, id := range due {
+		c, err := r.tickAccount(id)
+		if err != nil {
+			r.warn("tick of an account", err)
+			r.ticker.soon(id, r.now()+retryDelay)
+		}
+		if c != nil {
+			commits = append(commits, c)
+		}
+	}
+	for _, c := range commits {
+		if err := r.synced(c); err == nil {
+			c.account.settle(c, nil)
+		}
+		r.release(c.account)
+	}
+}
+
+// tickAccount returns the commit of what an account does now, nil for nothing.
+func (r *Replica) tickAccount(id crdt.AccountID) (*commit, error) {
+	if err := r.mayWrite(); err != nil {
+		return nil, err
+	}
+	a := r.acquire(id)
+	defer r.release(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.load(); err != nil || a.quarantined != nil {
+		return nil, err
+	}
+	t := a.begin()
+	defer t.drop()
+	site := t.site()
+	payloads, next, err := site.Tick(false)
+	if err != nil {
+		return nil, err
+	}
+	if next != 0 {
+		r.ticker.soon(id, next)
+	}
+	var c *commit
+	if len(payloads) == 0 {
+		c, err = a.keep(t)
+	} else {
+		c, err = a.commitLocal(t, origin{}, payloads, nil)
+	}
+	if c == nil || err != nil {
+		return nil, err
+	}
+	return c.hold(), nil
+}
