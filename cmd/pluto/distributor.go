@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/go-pluto/pluto/auth"
+	"github.com/go-pluto/pluto/config"
+	"github.com/go-pluto/pluto/crypto"
+	"github.com/go-pluto/pluto/distributor"
+	"github.com/go-pluto/pluto/telemetry"
+)
+
+// edge is a running distributor with what it needs around it.
+type edge struct {
+	server    *distributor.Server
+	backend   io.Closer // of the authenticator; may be nil
+	telemetry *telemetry.Server
+	serving   sync.WaitGroup
+	failed    chan error
+}
+
+// startDistributor runs the distributor of a configuration. It waits for no replica.
+func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) (_ *edge, err error) {
+	d := cfg.Distributor
+	if d == nil {
+		return nil, errors.New("the configuration has no section [Distributor]; write one or start another role")
+	}
+	e := &edge{failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Stop(context.Background()))
+		}
+	}()
+	logger = log.With(logger, "node", d.Name)
+	registry := telemetry.NewRegistry()
+	certs := crypto.NewMetrics(registry)
+	identity, err := crypto.LoadNode(cfg.RootCertLoc, d.InternalCertLoc, d.InternalKeyLoc,
+		crypto.Identity{Role: crypto.RoleDistributor, Name: d.Name}, logger, certs)
+	if err != nil {
+		return nil, err
+	}
+	public, err := crypto.LoadKeyPair(d.PublicCertLoc, d.PublicKeyLoc, "public", logger, certs)
+	if err != nil {
+		return nil, err
+	}
+	users, closer, err := openUsers(d, logger)
+	if err != nil {
+		return nil, err
+	}
+	e.backend = closer
+	e.server, err = distributor.New(distributor.Options{
+		Greeting: cfg.IMAP.Greeting,
+		TLS:      crypto.PublicTLS(public),
+		Auth:     auth.Measured(users, auth.NewMetrics(registry)),
+		Route:    func(user uint32) []distributor.Replica { return replicas(cfg.Replicas(user)) },
+		Replicas: replicas(cfg.AllReplicas()),
+		DialTLS: func(r distributor.Replica) *tls.Config {
+			return identity.ClientTLS(r.Name, crypto.Role(r.Role))
+		},
+		Limits: distributor.Limits{
+			MaxConnections:        d.Limits.MaxConnections,
+			MaxConnectionsPerUser: d.Limits.MaxConnectionsPerUser,
+			MaxAuthFailures:       d.Limits.MaxAuthFailures,
+			LoginTimeout:          d.Limits.LoginTimeout,
+		},
+		Logger:  logger,
+		Metrics: distributor.NewMetrics(registry),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.listen(d); err != nil {
+		return nil, err
+	}
+	if e.telemetry, err = telemetry.Listen(d.PrometheusAddr, d.Name, registry, e.state); err != nil {
+		return nil, err
+	}
+	level.Info(logger).Log("msg", "distributor is up", "tls", d.ListenMailAddr, "starttls", d.ListenStartTLSAddr)
+	return e, nil
+}
+
+// openUsers opens the configured authentication adapter.
+func openUsers(d *config.Distributor, logger log.Logger) (auth.Authenticator, io.Closer, error) {
+	if d.AuthAdapter == config.AuthFile {
+		f, err := auth.OpenFile(d.AuthFile.File, d.AuthFile.Separator, logger)
+		return f, nil, err
+	}
+	p := d.AuthPostgres
+	db, err := auth.OpenPostgres(auth.PostgresOptions{
+		Host: p.IP, Port: p.Port, Database: p.Database,
+		User: p.User, Password: p.Password, PasswordFile: p.PasswordFile,
+		UseTLS: p.UseTLS, RootCertLoc: p.RootCertLoc,
+		MaxConnections: p.MaxConnections, Timeout: p.Timeout, Logger: logger,
+	})
+	return db, db, err
+}
+
+func replicas(list []config.Replica) []distributor.Replica {
+	out := make([]distributor.Replica, len(list))
+	for i, r := range list {
+		out[i] = distributor.Replica{Role: string(r.Role), Name: r.Name, Addr: r.Addr}
+	}
+	return out
+}
+
+// listen serves clients on the configured addresses.
+func (e *edge) listen(d *config.Distributor) error {
+	for _, at := range []struct {
+		key, addr string
+		serve     func(net.Listener) error
+	}{
+		{"ListenMailAddr", d.ListenMailAddr, e.server.Serve},
+		{"ListenStartTLSAddr", d.ListenStartTLSAddr, e.server.ServeSTARTTLS},
+	} {
+		if at.addr == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", at.addr)
+		if err != nil {
+			return fmt.Errorf("Distributor.%s = %q: %w", at.key, at.addr, err)
+		}
+		e.serving.Go(func() {
+			if err := at.serve(l); !errors.Is(err, distributor.ErrShutdown) {
+				select {
+				case e.failed <- err:
+				default: // one reason is enough
+				}
+			}
+		})
+	}
+	return nil
+}
+
+// state is ready when every user has a replica that can be reached, as far as
+// that can be told: at least one is up.
+func (e *edge) state() telemetry.State {
+	var s telemetry.State
+	reachable := 0
+	for r, up := range e.server.Up() {
+		if up {
+			reachable++
+			continue
+		}
+		s.Degraded = append(s.Degraded, fmt.Sprintf("%s %s at %s cannot be reached", r.Role, r.Name, r.Addr))
+	}
+	if reachable == 0 {
+		s.NotReady = append(s.NotReady, "no replica can be reached")
+	}
+	return s
+}
+
+// Failed implements node.
+func (e *edge) Failed() <-chan error { return e.failed }
+
+// Stop implements node.
+func (e *edge) Stop(ctx context.Context) error {
+	var errs []error
+	if e.server != nil {
+		errs = append(errs, e.server.Shutdown(ctx))
+	}
+	e.serving.Wait()
+	if e.backend != nil {
+		errs = append(errs, e.backend.Close())
+	}
+	if e.telemetry != nil {
+		errs = append(errs, e.telemetry.Close(ctx))
+	}
+	return errors.Join(errs...)
+}

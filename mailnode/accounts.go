@@ -1,0 +1,165 @@
+package mailnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-pluto/pluto/crdt"
+	"github.com/go-pluto/pluto/imap"
+	"github.com/go-pluto/pluto/mailstore"
+)
+
+// account is a mailstore account as the protocol engine wants it: the same
+// methods with the engine's types and errors.
+type account struct{ *mailstore.Account }
+
+var _ imap.Account = account{}
+
+// openAccount opens a user's account for one session.
+func openAccount(ctx context.Context, r *mailstore.Replica, user imap.UserID, login string, session imap.SessionID) (account, error) {
+	a, err := r.Open(ctx, crdt.AccountID(user), login, mailstore.SessionID(session))
+	if err != nil {
+		return account{}, toEngine(err)
+	}
+	return account{a}, nil
+}
+
+// engineErrors pairs the mailstore's errors with the engine's.
+var engineErrors = [...]struct{ from, to error }{
+	{mailstore.ErrNonexistent, imap.ErrNonexistent},
+	{mailstore.ErrAlreadyExists, imap.ErrAlreadyExists},
+	{mailstore.ErrCannot, imap.ErrCannot},
+	{mailstore.ErrExpunged, imap.ErrExpunged},
+	{mailstore.ErrTooBig, imap.ErrTooBig},
+	{mailstore.ErrLimit, imap.ErrLimit},
+	{mailstore.ErrOverQuota, imap.ErrOverQuota},
+	{mailstore.ErrDiskFull, imap.ErrOverQuota},
+	{mailstore.ErrUnavailable, imap.ErrUnavailable},
+	{mailstore.ErrReadOnly, imap.ErrReadOnly},
+	{mailstore.ErrContactAdmin, imap.ErrContactAdmin},
+}
+
+// toEngine gives an error the engine's meaning beside its own text.
+func toEngine(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, e := range engineErrors {
+		if errors.Is(err, e.from) {
+			return fmt.Errorf("%w (%w)", e.to, err)
+		}
+	}
+	return err
+}
+
+func (a account) Mailboxes(ctx context.Context) ([]imap.MailboxInfo, error) {
+	list, err := a.Account.Mailboxes(ctx)
+	out := make([]imap.MailboxInfo, len(list))
+	for i, m := range list {
+		out[i] = imap.MailboxInfo{Name: m.Name, Exists: m.Exists, Subscribed: m.Subscribed,
+			SpecialUse: m.SpecialUse, ID: mailboxID(m.ID)}
+	}
+	return out, toEngine(err)
+}
+
+// mailboxID spells a MAILBOXID (RFC 8474).
+func mailboxID(id crdt.MailboxID) string { return fmt.Sprintf("F%016x", uint64(id)) }
+
+func (a account) Create(ctx context.Context, name, specialUse string) error {
+	return toEngine(a.Account.Create(ctx, name, specialUse))
+}
+
+func (a account) Delete(ctx context.Context, name string) error {
+	return toEngine(a.Account.Delete(ctx, name))
+}
+
+func (a account) Rename(ctx context.Context, from, to string) error {
+	return toEngine(a.Account.Rename(ctx, from, to))
+}
+
+func (a account) Subscribe(ctx context.Context, name string, on bool) error {
+	return toEngine(a.Account.Subscribe(ctx, name, on))
+}
+
+func (a account) Status(ctx context.Context, name string) (imap.Status, error) {
+	s, err := a.Account.Status(ctx, name)
+	return imap.Status{
+		Messages: s.Messages, Recent: s.Recent, Unseen: s.Unseen, Deleted: s.Deleted,
+		UIDNext: imap.UID(s.UIDNext), UIDValidity: s.UIDValidity,
+		HighestModSeq: imap.ModSeq(s.HighestModSeq), Size: s.Size, MailboxID: mailboxID(s.ID),
+	}, toEngine(err)
+}
+
+func (a account) Select(ctx context.Context, name string, readOnly bool) (imap.Mailbox, error) {
+	m, err := a.Account.Select(ctx, name, readOnly)
+	if err != nil {
+		return nil, toEngine(err)
+	}
+	return mailbox{m}, nil
+}
+
+func (a account) Stage(ctx context.Context, size int64) (imap.Staging, error) {
+	s, err := a.Account.Stage(ctx, size)
+	if err != nil {
+		return nil, toEngine(err)
+	}
+	return staging{s}, nil
+}
+
+func (a account) Append(ctx context.Context, name string, messages []imap.NewMessage) (imap.Appended, error) {
+	in := make([]mailstore.NewMessage, len(messages))
+	for i, m := range messages {
+		s, ok := m.Staging.(staging)
+		if !ok {
+			return imap.Appended{}, fmt.Errorf("append: message %d was staged elsewhere (%T)", i, m.Staging)
+		}
+		in[i] = mailstore.NewMessage{Staging: s.Staging, Flags: m.Flags, Date: m.Date, Structure: m.Structure}
+	}
+	out, err := a.Account.Append(ctx, name, in)
+	return appended(out), toEngine(err)
+}
+
+func (a account) Body(ctx context.Context, m *imap.Message) (imap.Body, error) {
+	b, err := a.Account.Body(ctx, crdt.Root(m.Root))
+	if err != nil {
+		return nil, toEngine(err)
+	}
+	return b, nil
+}
+
+func (a account) Structure(ctx context.Context, m *imap.Message) ([]byte, error) {
+	s, err := a.Account.Structure(ctx, crdt.Root(m.Root))
+	return s, toEngine(err)
+}
+
+// staging is a message on its way in.
+type staging struct{ *mailstore.Staging }
+
+func (s staging) Write(p []byte) (int, error) {
+	n, err := s.Staging.Write(p)
+	return n, toEngine(err)
+}
+
+func (s staging) Finish() (imap.Body, error) {
+	b, err := s.Staging.Finish()
+	if err != nil {
+		return nil, toEngine(err)
+	}
+	return b, nil
+}
+
+func appended(a mailstore.Appended) imap.Appended {
+	return imap.Appended{UIDValidity: a.UIDValidity, Source: uids(a.Source), UIDs: uids(a.UIDs)}
+}
+
+func uids(in []crdt.UID) []imap.UID {
+	if in == nil {
+		return nil
+	}
+	out := make([]imap.UID, len(in))
+	for i, u := range in {
+		out[i] = imap.UID(u)
+	}
+	return out
+}

@@ -1,0 +1,114 @@
+package mailnode
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/go-pluto/pluto/comm"
+	"github.com/go-pluto/pluto/imap"
+	"github.com/go-pluto/pluto/imap/tunnel"
+)
+
+// service runs the sessions that distributors open.
+type service struct {
+	members []*member
+	options imap.Options
+	logger  log.Logger
+}
+
+// run is a tunnel.Handler: one session from its opening to its end.
+func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn) error {
+	session, ok := sessionID(open.GetSession())
+	if !ok {
+		return fmt.Errorf("%w: a session ID has 16 bytes, not %d", tunnel.ErrProtocol, len(open.GetSession()))
+	}
+	logger := log.With(s.logger, "user", open.GetUserId(), "session", hex.EncodeToString(session[:4]), "remote", open.GetRemote())
+	account, refusal := s.open(ctx, open, session)
+	if refusal != nil {
+		level.Warn(logger).Log("msg", "session refused", "reason", refusal.reason, "err", refusal.err)
+		return conn.Refuse(refusal.reason, refusal.err.Error())
+	}
+	defer account.Close()
+
+	options := s.options
+	options.Tag = open.GetTag()
+	options.Logger = logger
+	err := imap.Serve(ctx, engineConn{conn}, account, options)
+	if err != nil && ctx.Err() == nil {
+		level.Warn(logger).Log("msg", "session ended", "err", err)
+	}
+	return err
+}
+
+func sessionID(b []byte) (id imap.SessionID, ok bool) {
+	return id, copy(id[:], b) == len(id) && len(b) == len(id)
+}
+
+// refusal says why a session is not opened here.
+type refusal struct {
+	reason tunnel.Refused_Reason
+	err    error
+}
+
+// open finds the user's replica and opens the account.
+func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.SessionID) (account, *refusal) {
+	m := s.memberFor(open.GetUserId())
+	if m == nil {
+		return account{}, &refusal{tunnel.Refused_WRONG_NODE, fmt.Errorf("user %d is not kept here", open.GetUserId())}
+	}
+	if err := m.mayServe(); err != nil {
+		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+	}
+	a, err := openAccount(ctx, m.replica, imap.UserID(open.GetUserId()), open.GetLogin(), session)
+	switch {
+	case errors.Is(err, imap.ErrContactAdmin):
+		return account{}, &refusal{tunnel.Refused_CONTACT_ADMIN, err}
+	case err != nil:
+		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+	}
+	return a, nil
+}
+
+func (s *service) memberFor(user uint32) *member {
+	for _, m := range s.members {
+		if m.subnet.Users.Contains(user) {
+			return m
+		}
+	}
+	return nil
+}
+
+// mayServe returns why sessions are not taken now, nil if they are.
+func (m *member) mayServe() error { return serves(m.group.Status()) }
+
+// serves returns why a replica does not serve, nil if it does.
+func serves(s comm.Status) error {
+	switch {
+	case s.Fault != nil:
+		return fmt.Errorf("subnet %s: %w", s.Subnet, s.Fault)
+	case !s.Ready():
+		return fmt.Errorf("subnet %s: no peer has confirmed slot %d of this new replica yet (or start it with -bootstrap)", s.Subnet, s.Slot)
+	}
+	return nil
+}
+
+// engineConn is a tunnel's connection as the protocol engine wants it.
+type engineConn struct{ *tunnel.Conn }
+
+func (c engineConn) Answer(p imap.Checkpoint) error {
+	return c.Conn.Answer(p.Consumed, p.State, p.Vector)
+}
+
+func (c engineConn) Continue(p imap.Checkpoint) error {
+	return c.Conn.Continue(p.Consumed, p.State, p.Vector)
+}
+
+var (
+	_ imap.Conn          = engineConn{}
+	_ imap.ReadDeadliner = engineConn{}
+)
