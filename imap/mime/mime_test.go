@@ -34,13 +34,16 @@ func check(t *testing.T, data []byte, s *Structure) {
 				t.Fatalf("part %d %v is not in its parent's body %v", i, r, around)
 			}
 		}
-		end := p.Body().Offset
-		for n := 1; n <= p.Children(); n++ {
-			child, ok := p.Child(n)
-			if !ok || child.Header().Offset < end {
-				t.Fatalf("child %d of part %d: %v %v", n, i, ok, child.Header())
+		end, count := p.Body().Offset, 0
+		for c := p.i + 1; c < p.node().after; c = s.parts[c].after {
+			if s.parts[c].header.Offset < end {
+				t.Fatalf("part %d overlaps what is before it", c)
 			}
-			end = child.Body().End()
+			end = s.parts[c].end()
+			count++
+		}
+		if last, ok := p.Child(p.Children()); count != p.Children() || ok != (count > 0) || ok && last.Body().End() != end {
+			t.Fatalf("part %d has %d children, says %d", i, count, p.Children())
 		}
 	}
 	again, err := Decode(s.Encode())
