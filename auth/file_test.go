@@ -206,6 +206,9 @@ func TestImitation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if h.format == FormatArgon2id {
+			continue // made to be slow; newVerifier's own is one
+		}
 		if err := v.verify(t.Context(), &h, "geheim"); err != nil {
 			t.Fatal(err)
 		}
