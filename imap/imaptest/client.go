@@ -54,21 +54,34 @@ func (c *Client) read() {
 	}
 }
 
-// Send sends bytes.
+// Send sends bytes. It is an error of the test when that fails.
 func (c *Client) Send(text string) {
 	c.t.Helper()
-	if _, err := io.WriteString(c.conn, text); err != nil {
+	if err := c.TrySend(text); err != nil {
 		c.t.Errorf("send %.80q: %v", text, err)
 	}
+}
+
+// TrySend sends bytes to a server that may have ended the session.
+func (c *Client) TrySend(text string) error {
+	_, err := io.WriteString(c.conn, text)
+	return err
 }
 
 // Line returns the next line without its end, and false when the connection
 // has ended.
 func (c *Client) Line() (string, bool) {
 	c.t.Helper()
+	line, ok := c.Raw()
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), ok
+}
+
+// Raw is Line with the line's end.
+func (c *Client) Raw() (string, bool) {
+	c.t.Helper()
 	select {
 	case line, ok := <-c.lines:
-		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), ok
+		return line, ok
 	case <-time.After(patience):
 		c.t.Fatal("no answer")
 		return "", false

@@ -44,6 +44,27 @@ func Run(t *testing.T, path string, dial func(t *testing.T, session string) net.
 	}
 }
 
+// ClientText returns what the clients of a script send, for fuzzers to begin with.
+func ClientText(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, line := range strings.Split(string(data), "\n") {
+		m := stepLine.FindStringSubmatch(line)
+		if m == nil || m[1] != "C" {
+			continue
+		}
+		text.WriteString(expand(m[4]))
+		if m[3] != "+" {
+			text.WriteString("\r\n")
+		}
+	}
+	return text.String()
+}
+
 // step is a line of a script.
 type step struct {
 	line    int
