@@ -87,6 +87,9 @@ func newWorld(n int) *world {
 		})
 		w.queue = append(w.queue, make([][]*Op, n))
 	}
+	for i := range n {
+		w.announce(i, Inbox) // whoever selects INBOX makes its record
+	}
 	return w
 }
 
@@ -251,13 +254,7 @@ func (w *world) settle() int {
 		for i := range w.reps {
 			next = earlier(next, w.tick(i, false))
 		}
-		idle := next == 0
-		for i := range w.reps {
-			for j := range w.reps {
-				idle = idle && len(w.queue[i][j]) == 0
-			}
-		}
-		if idle || round > 200 {
+		if next == 0 && !w.inFlight() || round > 200 {
 			return round
 		}
 		w.now = max(w.now+1, next)
@@ -376,6 +373,9 @@ func (w *world) lookAt(i int, b *Mailbox) map[UID]Tag {
 		if _, ok := r.mem.vanished[b.ID][m.Exp]; ok {
 			t.fail("replica %d shows UID %d as vanished", i, m.Exp)
 		}
+	}
+	if r.watched[b.ID] && b.MaxExp > 0 { // a session tells its client at once
+		r.told[b.ID] = max(r.told[b.ID], b.MaxExp+1)
 	}
 	return view
 }

@@ -82,7 +82,8 @@ type Site struct {
 // Announce is called whenever a client learns UIDNEXT or UIDs of a mailbox
 // (SELECT, STATUS, APPENDUID, COPYUID): it moves the horizon above everything
 // shown (crdt.md 2.2) and returns UIDNEXT and HIGHESTMODSEQ. It reads and at
-// most writes the mailbox record.
+// most writes the mailbox record, which exists afterwards also for an INBOX that
+// was never used.
 func (s *Site) Announce(box MailboxID) (uidNext UID, high Time, err error) {
 	b, err := s.mailbox(box)
 	if err != nil {
@@ -91,13 +92,13 @@ func (s *Site) Announce(box MailboxID) (uidNext UID, high Time, err error) {
 	if b == nil {
 		return 0, 0, fmt.Errorf("announce %x: %w", uint64(box), ErrNonexistent)
 	}
-	if b.H < b.MaxExp {
-		b.H = b.MaxExp
+	if b.H < b.MaxExp || b.High == 0 {
+		b.H, b.High = max(b.H, b.MaxExp), max(b.High, s.Mod, 1)
 		if err := s.State.PutMailbox(b); err != nil {
 			return 0, 0, fmt.Errorf("announce: %w", err)
 		}
 	}
-	return b.H + 1, max(b.High, 1), nil
+	return b.H + 1, b.High, nil
 }
 
 // Restart forgets what a process knew: its clients may have been told of every
@@ -116,7 +117,7 @@ func (s *Site) mailbox(id MailboxID) (*Mailbox, error) {
 	}
 	if b == nil && id == Inbox {
 		b = newMailbox(Inbox, inboxName, 1)
-		b.C, b.High = 1, s.Mod
+		b.C = 1
 	}
 	return b, nil
 }
