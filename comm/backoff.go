@@ -11,7 +11,9 @@ const minBackoff = 50 * time.Millisecond
 // backoff is a growing pause with jitter.
 type backoff struct{ next, most time.Duration }
 
-func newBackoff(most time.Duration) *backoff { return &backoff{next: min(minBackoff, most), most: most} }
+func newBackoff(most time.Duration) *backoff {
+	return &backoff{next: min(minBackoff, most), most: most}
+}
 
 func (b *backoff) reset() { b.next = min(minBackoff, b.most) }
 

@@ -112,12 +112,19 @@ func (c *Config) setDefaults() {
 	if c.TailCache == 0 {
 		c.TailCache = DefaultTailCache
 	}
+	if c.Dial == nil {
+		c.Dial = dialTCP
+	}
 	if c.Logger == nil {
 		c.Logger = log.NewNopLogger()
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
+}
+
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 }
 
 func (c *Config) validate(slot crdt.Slot) error {

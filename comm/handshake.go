@@ -35,7 +35,7 @@ func (g *Group) hello() (*Hello, crdt.VC) {
 		MaxMessageSize: g.cfg.MaxMessageSize,
 		Window:         int64(g.cfg.Window),
 		Epoch:          g.cfg.Epoch,
-		Logged:         encodeVC(logged),
+		Logged:         logged.AppendBinary(nil),
 		Replaces:       uint64(g.cfg.Replaces),
 	}, logged
 }
@@ -75,7 +75,7 @@ func show(v any) string {
 // returns what that peer has logged.
 func (g *Group) greet(own, theirs *Hello, name string) (crdt.VC, error) {
 	if err := agree(own, theirs, name); err != nil {
-		return crdt.VC{}, err
+		return nil, err
 	}
 	logged, err := decodeVC(theirs.GetLogged())
 	if err != nil {
@@ -95,6 +95,14 @@ func (g *Group) greet(own, theirs *Hello, name string) (crdt.VC, error) {
 type staleHere struct{ error }
 
 func (e *staleHere) Unwrap() error { return e.error }
+
+// stale marks an error of the state machine that says that this replica is stale.
+func stale(err error) error {
+	if errors.Is(err, causal.ErrStale) {
+		return &staleHere{err}
+	}
+	return err
+}
 
 // tipOf returns the last operation that is here of a peer's incarnation.
 func (g *Group) tipOf(origin crdt.Origin, logged crdt.VC) (*Tip, error) {

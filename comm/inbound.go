@@ -200,10 +200,7 @@ func (in *inbound) takeOperations(ops []*Operation) error {
 	} else {
 		notify(in.wake) // repeated ones: tell the peer that they are here
 	}
-	if errors.Is(failed, causal.ErrStale) {
-		return &staleHere{failed}
-	}
-	return failed
+	return stale(failed)
 }
 
 func (in *inbound) heartbeat(h *Heartbeat) error {
@@ -233,7 +230,7 @@ func (in *inbound) acknowledge(ctx context.Context) error {
 		in.g.mu.Lock()
 		logged := in.g.core.Logged()
 		in.g.mu.Unlock()
-		if err := in.stream.Send(&Down{Ack: &Ack{Logged: encodeVC(logged), UnixMillis: time.Now().UnixMilli()}}); err != nil {
+		if err := in.stream.Send(&Down{Ack: &Ack{Logged: logged.AppendBinary(nil), UnixMillis: time.Now().UnixMilli()}}); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -101,11 +102,11 @@ func (s *sender) react(err error) {
 func (s *sender) session() error {
 	ctx, cancel := context.WithCancelCause(s.g.ctx)
 	defer cancel(nil)
-	conn, err := s.dial()
+	conn, hangUp, err := s.dial()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer hangUp()
 	stream, theirs, err := s.open(ctx, cancel, conn)
 	if err != nil {
 		return cause(ctx, err)
@@ -138,28 +139,39 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// dial makes a connection for one session. gRPC's own reconnecting is not used:
-// its attempts would hide why they fail.
-func (s *sender) dial() (*grpc.ClientConn, error) {
+// dial makes a connection for one session, and returns how to end it. gRPC's own
+// reconnecting is not used: its attempts would hide why they fail.
+func (s *sender) dial() (*grpc.ClientConn, func(), error) {
 	creds, err := s.g.cfg.Credentials(s.member.Name)
 	if err != nil {
-		return nil, fmt.Errorf("credentials: %w", err)
+		return nil, nil, fmt.Errorf("credentials: %w", err)
 	}
-	options := []grpc.DialOption{
+	var raw atomic.Pointer[net.Conn]
+	conn, err := grpc.NewClient("passthrough:///"+s.member.Addr,
 		grpc.WithTransportCredentials(creds),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			c, err := s.g.cfg.Dial(ctx, addr)
+			if err == nil {
+				raw.Store(&c)
+			}
+			return c, err
+		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: grpcbackoff.DefaultConfig, MinConnectTimeout: s.g.cfg.PeerTimeout}),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxVector*4), grpc.MaxCallSendMsgSize(maxFrame)),
-	}
-	if s.g.cfg.Dial != nil {
-		options = append(options, grpc.WithContextDialer(s.g.cfg.Dial))
-	}
-	conn, err := grpc.NewClient("passthrough:///"+s.member.Addr, options...)
+	)
 	if err != nil {
-		return nil, fmt.Errorf("dial: %w", err)
+		return nil, nil, fmt.Errorf("dial: %w", err)
 	}
-	return conn, nil
+	// gRPC's Close waits some seconds to say goodbye to a peer that does not
+	// read; a closed connection spares that.
+	return conn, func() {
+		if c := raw.Load(); c != nil {
+			(*c).Close()
+		}
+		conn.Close()
+	}, nil
 }
 
 type upStream = grpc.BidiStreamingClient[Up, Down]
@@ -202,7 +214,7 @@ func (s *sender) connect(theirs *Hello) error {
 		err = m.Connected(now, s.member.Name, crdt.Origin(theirs.GetOrigin()), logged)
 	})
 	if err != nil {
-		return &staleHere{err}
+		return stale(err)
 	}
 	s.trying.Store(nil)
 	s.connected.Set(1)
@@ -237,7 +249,7 @@ func (s *sender) readAcks(stream upStream) error {
 			more = m.Pending(s.member.Name)
 		})
 		if err != nil {
-			return &staleHere{err}
+			return stale(err)
 		}
 		if more {
 			notify(s.wake)
@@ -291,7 +303,7 @@ func (s *sender) heartbeat(stream upStream) error {
 	s.g.mu.Lock()
 	logged := s.g.core.Logged()
 	s.g.mu.Unlock()
-	return stream.Send(&Up{Heartbeat: &Heartbeat{UnixMillis: time.Now().UnixMilli(), Logged: encodeVC(logged)}})
+	return stream.Send(&Up{Heartbeat: &Heartbeat{UnixMillis: time.Now().UnixMilli(), Logged: logged.AppendBinary(nil)}})
 }
 
 // sendRange reads operations from the log and sends them.

@@ -7,23 +7,17 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// encodeVC returns the encoding of a version vector.
-func encodeVC(v crdt.VC) []byte {
-	b, err := v.AppendBinary(nil)
-	if err != nil {
-		return nil
-	}
-	return b
-}
-
 // decodeVC reads a version vector from a peer.
 func decodeVC(b []byte) (crdt.VC, error) {
-	var v crdt.VC
 	if len(b) > maxVector {
-		return v, fmt.Errorf("%w: version vector of %d bytes, limit %d", causal.ErrProtocol, len(b), maxVector)
+		return nil, fmt.Errorf("%w: version vector of %d bytes, limit %d", causal.ErrProtocol, len(b), maxVector)
 	}
-	if err := v.UnmarshalBinary(b); err != nil {
-		return v, fmt.Errorf("%w: version vector: %v", causal.ErrProtocol, err)
+	v, err := crdt.DecodeVC(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: version vector: %v", causal.ErrProtocol, err)
+	}
+	if len(v) > causal.MaxOrigins {
+		return nil, fmt.Errorf("%w: version vector of %d origins, limit %d", causal.ErrProtocol, len(v), causal.MaxOrigins)
 	}
 	return v, nil
 }
@@ -33,7 +27,7 @@ func encodeEntry(e *Entry) *Operation {
 	op := &Operation{
 		Origin: uint64(e.Dot.Origin),
 		Number: e.Dot.N,
-		Deps:   encodeVC(e.Deps),
+		Deps:   e.Deps.AppendBinary(nil),
 		Time:   uint64(e.Time),
 		Data:   e.Data,
 	}

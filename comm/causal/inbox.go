@@ -45,7 +45,7 @@ func (m *Machine) Receive(e Entry) (bool, error) {
 		return false, fmt.Errorf("%w: operation %d of %s came after %d", ErrProtocol, n, o, tail)
 	}
 	if q == nil {
-		if !m.known(o) && len(m.origins) >= maxOrigins {
+		if !m.known(o) && len(m.origins) >= MaxOrigins {
 			return false, fmt.Errorf("%w: operation of %s, but %d origins are known already", ErrProtocol, o, len(m.origins))
 		}
 		q = &queue{tail: tail}

@@ -25,11 +25,11 @@ const (
 	DefaultSendBytes    = 256 << 10
 	DefaultForwardDelay = time.Second
 	DefaultAckTimeout   = 500 * time.Millisecond
-
-	// maxOrigins bounds the incarnations a replica may hear of: memory for a
-	// peer that invents them. Fifteen slots, each replaced some dozens of times.
-	maxOrigins = 1024
 )
+
+// MaxOrigins bounds the incarnations a replica may hear of: memory for a peer
+// that invents them. Fifteen slots, each replaced some dozens of times.
+const MaxOrigins = 1024
 
 // Config is what a Machine is made from. Zero values mean the defaults.
 type Config struct {

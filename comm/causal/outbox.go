@@ -64,7 +64,7 @@ func (m *Machine) Connected(now time.Time, name string, origin crdt.Origin, has 
 
 // hear notes an origin that a peer knows, unless there are too many.
 func (m *Machine) hear(o crdt.Origin) {
-	if len(m.origins) < maxOrigins {
+	if len(m.origins) < MaxOrigins {
 		m.know(o)
 	}
 }
@@ -78,8 +78,8 @@ func (m *Machine) Lost(name string) {
 	}
 }
 
-// Acked tells that the peer has durably logged the operations of has. What it
-// told before stays true.
+// Acked tells that the peer has durably logged the operations of has, which is
+// never less than it told before.
 func (m *Machine) Acked(now time.Time, name string, has crdt.VC) error {
 	p := m.peer(name)
 	if p == nil || !p.connected {
@@ -88,7 +88,10 @@ func (m *Machine) Acked(now time.Time, name string, has crdt.VC) error {
 	if n := has.Get(m.cfg.Self); n > m.Own() {
 		return fmt.Errorf("%w: %q acknowledged operation %d of this replica, the last one here is %d", ErrStale, name, n, m.Own())
 	}
-	p.has.Merge(has)
+	if !p.has.LessEqual(has) {
+		return fmt.Errorf("%w: %q acknowledged less than before: %v, then %v", ErrProtocol, name, p.has, has)
+	}
+	p.has = has.Clone()
 	for o, r := range p.routes {
 		r.acked(p.has.Get(o))
 	}
