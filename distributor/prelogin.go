@@ -102,7 +102,7 @@ func (c *client) next() (*identified, error) {
 	}
 	run := commands[cmd.Name]
 	if run == nil {
-		return nil, c.badCommand(cmd.Errorf("Unknown command, or one that needs a login first"))
+		return nil, c.badCommand(cmd.SyntaxError("Unknown command, or one that needs a login first"))
 	}
 	session, err := run(c, cmd)
 	if err != nil {
@@ -225,14 +225,14 @@ func (c *client) identity(cmd *wire.Command) (*identified, error) {
 func readID(cmd *wire.Command) (string, error) {
 	if !cmd.Byte('(') {
 		if _, isNil, err := cmd.NString(); err != nil || !isNil {
-			return "", cmd.Errorf("Expected NIL or a list")
+			return "", cmd.SyntaxError("Expected NIL or a list")
 		}
 		return "", nil
 	}
 	list := []byte{'('}
 	for n := 0; !cmd.Byte(')'); n++ {
 		if n == maxIDFields {
-			return "", cmd.Errorf("Too many fields")
+			return "", cmd.SyntaxError("Too many fields")
 		}
 		if n > 0 {
 			if err := cmd.SP(); err != nil {
@@ -252,7 +252,7 @@ func readID(cmd *wire.Command) (string, error) {
 			return "", err
 		}
 		if len(key) > maxIDKey || len(value) > maxIDValue {
-			return "", cmd.Errorf("Field is too long")
+			return "", cmd.SyntaxError("Field is too long")
 		}
 		list = wire.AppendString(list, key)
 		list = append(list, ' ')
@@ -269,7 +269,7 @@ func (c *client) startTLS(cmd *wire.Command) (*identified, error) {
 		return nil, err
 	}
 	if c.secure {
-		return nil, cmd.Errorf("TLS is in use already")
+		return nil, cmd.SyntaxError("TLS is in use already")
 	}
 	if err := cmd.Finish(); err != nil {
 		return nil, err

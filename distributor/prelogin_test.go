@@ -205,7 +205,7 @@ func TestGarbageInsteadOfTLS(t *testing.T) {
 func TestTimeouts(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := startServer(t, func(o *Options) {
-		o.Limits.LoginTimeout, o.Limits.HandshakeTimeout = 300*time.Millisecond, 200*time.Millisecond
+		o.Limits.LoginTimeout, o.Limits.HandshakeTimeout = time.Second, time.Second/2
 		o.Metrics = NewMetrics(reg)
 	}, startNode(t, fakeSession("w")).replica("w"))
 	silent := s.connectRaw(s.tls)
@@ -222,7 +222,7 @@ func TestTimeouts(t *testing.T) {
 	}
 
 	c := s.login() // is not subject to the timeout
-	time.AfterFunc(400*time.Millisecond, func() { c.conn.Write([]byte("b noop\r\n")) })
+	time.AfterFunc(1200*time.Millisecond, func() { c.conn.Write([]byte("b noop\r\n")) })
 	c.expect("b OK")
 }
 
@@ -239,14 +239,11 @@ func TestLimits(t *testing.T) {
 	first.script("C: b logout\nS: * BYE\nS: b OK\nEND")
 	first.conn.Close()
 	second.script("C: b noop\nS: b OK")
-	for { // the place is free when the server has seen the end
+	await(t, "a free place", func() bool {
 		c := s.connectRaw(s.tls)
-		conn := tls.Client(c.raw, tlsConfig(t))
-		if conn.Handshake() == nil {
-			conn.Close()
-			break
-		}
-	}
+		defer c.raw.Close()
+		return tls.Client(c.raw, tlsConfig(t)).Handshake() == nil
+	})
 }
 
 func TestAuthUnavailable(t *testing.T) {

@@ -43,14 +43,14 @@ func (c *Command) begin() error {
 		return err
 	}
 	if c.Tag = c.take(tagChar); c.Tag == "" {
-		return c.Errorf("Expected a tag")
+		return c.SyntaxError("Expected a tag")
 	}
 	if c.reader.pos == c.reader.end {
-		return c.Errorf("Expected a command")
+		return c.SyntaxError("Expected a command")
 	}
 	if !c.Byte(' ') {
 		c.Tag = ""
-		return c.Errorf("Expected a tag and a command")
+		return c.SyntaxError("Expected a tag and a command")
 	}
 	r := c.reader
 	start := r.pos
@@ -59,7 +59,7 @@ func (c *Command) begin() error {
 		r.pos++
 	}
 	if r.pos == start {
-		return c.Errorf("Expected a command")
+		return c.SyntaxError("Expected a command")
 	}
 	if name, ok := names[string(r.buf[start:r.pos])]; ok {
 		c.Name = name
@@ -96,14 +96,14 @@ func (c *Command) advance() error {
 		return c.failed
 	}
 	if !c.open {
-		return c.Errorf("Command has ended")
+		return c.SyntaxError("Command has ended")
 	}
 	switch c.literal.state {
 	case literalUnasked, literalRefused:
-		return c.Errorf("Literal was not read")
+		return c.SyntaxError("Literal was not read")
 	case literalReading:
 		if c.literal.left > 0 {
-			return c.Errorf("Literal was not read")
+			return c.SyntaxError("Literal was not read")
 		}
 		c.literal.state = literalNone
 		return c.readLine()
@@ -111,9 +111,9 @@ func (c *Command) advance() error {
 	return nil
 }
 
-// Errorf is a SyntaxError of this command for the caller's own grammar. The
+// SyntaxError is a [*SyntaxError] of this command for the caller's own grammar. The
 // message is constant: what a client sent is not repeated.
-func (c *Command) Errorf(message string) error {
+func (c *Command) SyntaxError(message string) error {
 	return &SyntaxError{Tag: c.Tag, Message: message}
 }
 
@@ -147,7 +147,7 @@ func (c *Command) Expect(b byte) error {
 	if c.failed != nil {
 		return c.failed
 	}
-	return c.Errorf("Expected " + string(rune(b)))
+	return c.SyntaxError("Expected " + string(rune(b)))
 }
 
 // SP demands exactly one space.
@@ -177,7 +177,7 @@ func (c *Command) wrong(message string) error {
 	if err := c.advance(); err != nil {
 		return err
 	}
-	return c.Errorf(message)
+	return c.SyntaxError(message)
 }
 
 // Finish skips what is left of the command, with the literals that the client
@@ -277,7 +277,7 @@ func (c *Command) AString() (string, error) {
 	if s := c.take(astringChar); s != "" && !c.atLiteral8(s) {
 		return s, nil
 	} else if s != "" {
-		return "", c.Errorf("Binary literal is not allowed here")
+		return "", c.SyntaxError("Binary literal is not allowed here")
 	}
 	return c.String()
 }
@@ -323,16 +323,16 @@ func (c *Command) quoted() (string, error) {
 			r.pos++
 			return s, nil
 		case '\r':
-			return "", c.Errorf("Line end in a quoted string")
+			return "", c.SyntaxError("Line end in a quoted string")
 		case '\\':
 			r.pos++
 			escapes++
 			if r.pos == r.end || r.buf[r.pos] != '"' && r.buf[r.pos] != '\\' {
-				return "", c.Errorf("Wrong escape in a quoted string")
+				return "", c.SyntaxError("Wrong escape in a quoted string")
 			}
 		}
 	}
-	return "", c.Errorf("Quoted string without end")
+	return "", c.SyntaxError("Quoted string without end")
 }
 
 // unescape removes the backslashes that quote.
@@ -376,7 +376,7 @@ func (c *Command) ListMailbox() (string, error) {
 			return "", err
 		}
 	} else if c.atLiteral8(s) {
-		return "", c.Errorf("Binary literal is not allowed here")
+		return "", c.SyntaxError("Binary literal is not allowed here")
 	}
 	return c.mailboxName(s)
 }
@@ -386,12 +386,12 @@ func (c *Command) mailboxName(s string) (string, error) {
 	if !c.reader.utf8 {
 		name, err := DecodeUTF7(s)
 		if err != nil {
-			return "", c.Errorf("Mailbox name is not modified UTF-7")
+			return "", c.SyntaxError("Mailbox name is not modified UTF-7")
 		}
 		return norm.NFC.String(name), nil
 	}
 	if !utf8.ValidString(s) {
-		return "", c.Errorf("Mailbox name is not UTF-8")
+		return "", c.SyntaxError("Mailbox name is not UTF-8")
 	}
 	return norm.NFC.String(s), nil
 }

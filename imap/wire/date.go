@@ -58,7 +58,7 @@ func (c *Command) date(year int, month time.Month, day, hour, minute, second int
 	t := time.Date(year, month, day, hour, minute, second, 0, zone)
 	if lastDay := time.Date(year, month+1, 0, 0, 0, 0, 0, time.UTC).Day(); day < 1 || day > lastDay ||
 		hour > 23 || minute > 59 || second > 60 {
-		return time.Time{}, c.Errorf("There is no such date")
+		return time.Time{}, c.SyntaxError("There is no such date")
 	}
 	return t, nil
 }
@@ -126,7 +126,7 @@ func (c *Command) zone() (*time.Location, error) {
 	}
 	hours, minutes := n/100, n%100
 	if hours > 23 || minutes > 59 {
-		return nil, c.Errorf("There is no such time zone")
+		return nil, c.SyntaxError("There is no such time zone")
 	}
 	return time.FixedZone("", sign*(hours*60+minutes)*60), nil
 }

@@ -122,7 +122,7 @@ func (l *LiteralReader) Accept() error {
 		return nil
 	}
 	if l.state != literalUnasked || !c.open {
-		return c.Errorf("Literal was refused")
+		return c.SyntaxError("Literal was refused")
 	}
 	l.state, c.marker = literalReading, marker{}
 	if l.NonSync || c.reader.ask == nil {
@@ -172,7 +172,7 @@ func (c *Command) held() (string, error) {
 		return "", err
 	}
 	if l.Binary {
-		return "", c.Errorf("Binary literal is not allowed here")
+		return "", c.SyntaxError("Binary literal is not allowed here")
 	}
 	if err := l.Accept(); err != nil {
 		return "", err
@@ -183,7 +183,7 @@ func (c *Command) held() (string, error) {
 	}
 	l.left = 0
 	if bytes.IndexByte(p, 0) >= 0 {
-		return "", c.Errorf("NUL is not allowed")
+		return "", c.SyntaxError("NUL is not allowed")
 	}
 	return string(p), nil
 }

@@ -12,7 +12,7 @@ func (c *Command) Number() (uint32, error) {
 func (c *Command) NzNumber() (uint32, error) {
 	n, err := c.Number()
 	if err == nil && n == 0 {
-		return 0, c.Errorf("Expected a number above 0")
+		return 0, c.SyntaxError("Expected a number above 0")
 	}
 	return n, err
 }
@@ -31,7 +31,7 @@ func (c *Command) digits(limit uint64) (uint64, error) {
 	for ; r.pos < r.end && '0' <= r.buf[r.pos] && r.buf[r.pos] <= '9'; r.pos++ {
 		d := uint64(r.buf[r.pos] - '0')
 		if n > (limit-d)/10 {
-			return 0, c.Errorf("Number is too big")
+			return 0, c.SyntaxError("Number is too big")
 		}
 		n = 10*n + d
 	}
