@@ -28,7 +28,6 @@ const (
 	DefaultAckPeers           = 1
 	DefaultAckTimeout         = 500 * time.Millisecond
 	DefaultAckStrict          = false
-	DefaultEvictAfter         = 30 * 24 * time.Hour
 	defaultInternalCertFormat = "private/internal-%s-cert.pem" // %s: the node's Name
 	defaultInternalKeyFormat  = "private/internal-%s-key.pem"
 	defaultDataRootFormat     = "data/%s"

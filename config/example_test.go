@@ -22,9 +22,6 @@ func TestExample(t *testing.T) {
 	if got, want := c.Storage.Subnets[1].Users, (UserRange{11, 20}); got != want {
 		t.Errorf("users of subnet-2 at storage: %v, want %v", got, want)
 	}
-	if c.EvictAfter != 30*24*time.Hour {
-		t.Errorf("EvictAfter = %v", c.EvictAfter)
-	}
 }
 
 // TestExampleShowsDefaults: a value in the example that is also a default is
@@ -38,7 +35,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defaults := []string{"RootCertLoc", "Greeting", "HierarchySeparator", "MaxMessageSize", "EvictAfter",
+	defaults := []string{"RootCertLoc", "Greeting", "HierarchySeparator", "MaxMessageSize",
 		"ListenStartTLSAddr", "ListenLMTPAddr", "PublicCertLoc", "PublicKeyLoc", "InternalCertLoc", "InternalKeyLoc",
 		"AuthAdapter", "Separator", "MaxConnections", "MaxConnectionsPerUser", "MaxAuthFailures", "LoginTimeout", "IdleTimeout",
 		"CertLoc", "KeyLoc", "DataRoot", "AckPeers", "AckTimeout", "AckStrict"}

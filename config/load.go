@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"time"
 
 	"github.com/BurntSushi/toml"
 )
@@ -76,12 +75,7 @@ func (p *problems) addSyntax(err error) {
 func read(t *table) *Config {
 	c := &Config{
 		RootCertLoc: t.location("RootCertLoc", DefaultRootCertLoc),
-		EvictAfter:  DefaultEvictAfter,
 		IMAP:        readIMAP(t.sub("IMAP"), t.file),
-	}
-	if s := t.sub("Replication"); s != nil {
-		c.EvictAfter = s.duration("EvictAfter", DefaultEvictAfter, time.Hour, 10*365*24*time.Hour)
-		s.done()
 	}
 	if s := t.sub("Distributor"); s != nil {
 		c.Distributor = readDistributor(s)

@@ -13,9 +13,6 @@ type Config struct {
 	// all regions share.
 	RootCertLoc string
 	IMAP        IMAP
-	// EvictAfter is how long a replica without contact to any peer goes on
-	// taking writes.
-	EvictAfter time.Duration
 	// Distributor is nil if the file has none.
 	Distributor *Distributor
 	// Workers are in the order of the file.

@@ -199,11 +199,15 @@ func leadership(name string, subnet config.Subnet) (leader bool, rank int) {
 }
 
 func imapOptions(cfg *config.Config, reg prometheus.Registerer) imap.Options {
-	return imap.Options{
+	options := imap.Options{
 		Separator:      cfg.IMAP.HierarchySeparator,
 		MaxMessageSize: int64(cfg.IMAP.MaxMessageSize),
 		Metrics:        imap.NewMetrics(reg),
 	}
+	if d := cfg.Distributor; d != nil {
+		options.Autologout = d.Limits.IdleTimeout
+	}
+	return options
 }
 
 // listen serves sessions on the mail address and replication on the sync

@@ -92,13 +92,12 @@ pluto is running: two regions, eu and us, each with a worker, and one storage no
 
   From a shell: store a message at eu, read it at us:
 
-      printf 'From: me@example.org\r\nSubject: hello\r\n\r\nHello from eu.\r\n' |
-        curl --cacert %[4]s -u user1:pass1 -T - imaps://localhost:%[1]d/INBOX
+      curl --cacert %[4]s -u user1:pass1 -T %[6]s imaps://localhost:%[1]d/INBOX
       curl --cacert %[4]s -u user1:pass1 'imaps://localhost:%[2]d/INBOX;MAILINDEX=1'
 
-  Metrics: http://127.0.0.1:%[5]d/metrics (worker eu). Everything is in %[6]s/. Ctrl-C ends it.
+  Metrics: http://127.0.0.1:%[5]d/metrics (worker eu). Everything is in %[7]s/. Ctrl-C ends it.
 
-`, l.Port, l.Port+regionStep, devUsers, ca, l.Port+portWorkerMetrics, l.Dir)
+`, l.Port, l.Port+regionStep, devUsers, ca, l.Port+portWorkerMetrics, l.letter(), l.Dir)
 }
 
 // system is a set of running nodes.

@@ -34,6 +34,9 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 	if d == nil {
 		return nil, errors.New("the configuration has no section [Distributor]; write one or start another role")
 	}
+	if d.ListenLMTPAddr != "" {
+		return nil, fmt.Errorf("Distributor.ListenLMTPAddr = %q: this version takes no mail by LMTP; leave the key empty", d.ListenLMTPAddr)
+	}
 	e := &edge{failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {

@@ -126,6 +126,9 @@ DataRoot = "data/storage"
     {{.Other}}-worker-1 = "{{.OtherAt 11}}"
 {{end}}`))
 
+// letter is the path of a message to try the system with.
+func (l layout) letter() string { return filepath.Join(l.Dir, "hello.eml") }
+
 // prepare writes the configuration and user files that are not there yet, and
 // returns the paths of the two configuration files.
 func (l layout) prepare() (files []string, err error) {
@@ -137,6 +140,9 @@ func (l layout) prepare() (files []string, err error) {
 		fmt.Fprintf(&users, "user%d;pass%d\n", i, i)
 	}
 	if err := writeOnce(filepath.Join(l.Dir, "users.txt"), users.String()); err != nil {
+		return nil, err
+	}
+	if err := writeOnce(l.letter(), "From: me@example.org\r\nSubject: hello\r\n\r\nHello from eu.\r\n"); err != nil {
 		return nil, err
 	}
 	for _, r := range l.regions() {
