@@ -7,6 +7,7 @@
 //	/readyz    200 when the node serves its users, 503 with the reasons until
 //	           then; a node that serves with fewer safeguards than configured
 //	           answers 200 and lists them after "degraded"
+//	/debug/pprof/   profiles of the process (net/http/pprof)
 //	/          the above as a page for people
 //
 // The listener speaks plain HTTP and belongs on loopback or a management
@@ -20,6 +21,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -117,8 +119,12 @@ func handler(node string, gather prometheus.Gatherer, state func() State) http.H
 		}
 		text(w, code, s.Text())
 	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		text(w, http.StatusOK, "pluto "+node+"\n\n"+state().Text()+"\n/metrics\n/healthz\n/readyz\n")
+		text(w, http.StatusOK, "pluto "+node+"\n\n"+state().Text()+"\n/metrics\n/healthz\n/readyz\n/debug/pprof/\n")
 	})
 	return mux
 }

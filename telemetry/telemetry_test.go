@@ -50,6 +50,9 @@ func TestReadiness(t *testing.T) {
 	if c, b := get("/metrics"); c != 200 || !strings.Contains(b, "go_goroutines") {
 		t.Errorf("metrics: %d %.80q", c, b)
 	}
+	if c, b := get("/debug/pprof/"); c != 200 || !strings.Contains(b, "goroutine") {
+		t.Errorf("pprof: %d %.80q", c, b)
+	}
 	if c, _ := get("/nothing"); c != 404 {
 		t.Errorf("unknown path: %d", c)
 	}

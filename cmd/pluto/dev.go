@@ -61,6 +61,9 @@ func (l layout) setUp() ([]*config.Config, error) {
 		}
 		configs = append(configs, cfg)
 	}
+	if err := config.CheckTogether(configs...); err != nil {
+		return nil, err
+	}
 	err = pki.Generate(pki.Options{
 		Configs: configs,
 		Dir:     filepath.Join(l.Dir, "private"),
