@@ -7,7 +7,7 @@ import (
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
-// Capabilities are what the engine offers after login, but for APPENDLIMIT,
+// capabilities are what the engine offers after login, but for APPENDLIMIT,
 // whose value is an option. Nothing is named here before it works whole.
 var capabilities = [...]string{
 	"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "NAMESPACE", "IDLE", "UNSELECT",
@@ -17,7 +17,10 @@ var capabilities = [...]string{
 
 // Capabilities returns the capabilities that a session with these options is told of.
 func Capabilities(o Options) []string {
-	o = o.withDefaults()
+	limit := o.MaxMessageSize
+	if limit <= 0 {
+		limit = DefaultMaxMessageSize
+	}
 	var shown []string
 	for _, c := range capabilities {
 		if !o.hidden(c) {
@@ -25,7 +28,7 @@ func Capabilities(o Options) []string {
 		}
 	}
 	if !o.hidden("APPENDLIMIT") {
-		shown = append(shown, "APPENDLIMIT="+strconv.FormatInt(o.MaxMessageSize, 10))
+		shown = append(shown, "APPENDLIMIT="+strconv.FormatInt(limit, 10))
 	}
 	return shown
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-pluto/pluto/imap/wire"
 	"pgregory.net/rapid"
@@ -93,6 +94,31 @@ func FuzzPattern(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		newPattern(pattern, '/').matches(name)
 	})
+}
+
+func TestClientHasToGetOn(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name     string
+		since    time.Duration // the command's first byte; 0: between commands
+		received int64
+		want     time.Duration
+	}{
+		{"idle", 0, 0, DefaultAutologout},
+		{"begun", time.Second, 10, commandStall},
+		{"50 MiB at 1 Mbit/s", 400 * time.Second, 50 << 20, commandStall},
+		{"a modem", time.Hour, 4 << 20, commandStall},
+		{"a byte a minute", 8 * time.Minute, 8, 2 * time.Minute},
+		{"a byte a minute for long", 11 * time.Minute, 11, -time.Minute},
+	} {
+		i := input{session: &session{opts: Options{}.withDefaults()}, received: test.received}
+		if test.since > 0 {
+			i.started = now.Add(-test.since)
+		}
+		if got := i.until(now).Sub(now); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
 }
 
 // uidView is a View that has only UIDs.

@@ -12,8 +12,6 @@ const (
 	maxKeywordBytes = 255 // of one keyword
 	maxKeywords     = 100 // in one command
 
-	maxAppend = 1000 // messages in one APPEND (RFC 3502)
-
 	maxFetchItems  = 200 // in one FETCH
 	maxSearchDepth = 50  // of parentheses, NOT and OR
 	maxSearchKeys  = 2000

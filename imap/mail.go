@@ -182,7 +182,8 @@ const (
 )
 
 // View is an immutable picture of a mailbox: messages by rising UID. Views of
-// one mailbox share what did not change. Safe for concurrent use.
+// one mailbox share what did not change. Safe for concurrent use. Two Views can
+// be compared with ==; equal ones show the same.
 type View interface {
 	Len() int
 	// At fills m with the i-th message (from 0).

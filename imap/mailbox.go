@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/go-pluto/pluto/imap/wire"
@@ -28,7 +29,11 @@ func (s *session) create(c *wire.Command) error {
 	if name == "INBOX" {
 		return ErrAlreadyExists
 	}
-	return s.account.Create(s.ctx, name, use)
+	err = s.account.Create(s.ctx, name, use)
+	if use != "" && errors.Is(err, ErrCannot) { // RFC 6154 section 3
+		return &refusal{"USEATTR", "A mailbox with that special use exists"}
+	}
+	return err
 }
 
 // specialUses are the attributes of RFC 6154 that a mailbox may have here.

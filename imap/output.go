@@ -132,27 +132,33 @@ func (i *input) Read(p []byte) (int, error) {
 	return 0, err
 }
 
-// arm sets until when the next byte has to come: between commands that is the
-// autologout, inside one it depends on how fast the client has been so far.
+// arm sets until when the next byte has to come.
 func (i *input) arm() {
 	if i.deadline == nil || i.cancelled.Load() {
 		return
 	}
-	now := time.Now()
-	until := now.Add(i.session.opts.Autologout)
-	if !i.started.IsZero() {
-		until = now.Add(min(commandStall, i.session.opts.Autologout))
-		allowed := commandGrace + time.Duration(i.received/commandSpeed)*time.Second
-		if slow := i.started.Add(allowed); slow.Before(until) {
-			until = slow
-		}
-	}
-	if err := i.deadline.SetReadDeadline(until); err != nil {
+	if err := i.deadline.SetReadDeadline(i.until(time.Now())); err != nil {
 		i.err = err
 	}
 	if i.cancelled.Load() { // between the look above and the setting
 		i.expire()
 	}
+}
+
+// until returns when a client gives up that sends nothing more. Between commands
+// that is the autologout; inside one it depends on how fast the client has
+// been so far.
+func (i *input) until(now time.Time) time.Time {
+	silence := i.session.opts.Autologout
+	if i.started.IsZero() {
+		return now.Add(silence)
+	}
+	until := now.Add(min(commandStall, silence))
+	allowed := commandGrace + time.Duration(i.received/commandSpeed)*time.Second
+	if slow := i.started.Add(allowed); slow.Before(until) {
+		return slow
+	}
+	return until
 }
 
 func (i *input) count(n int) {

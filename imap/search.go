@@ -2,6 +2,7 @@ package imap
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,7 +48,7 @@ func (s *session) searchMessages(c *wire.Command, uid bool) error {
 		}
 	}
 	s.out.buf = append(s.out.buf, '\r', '\n')
-	return nil
+	return f.failed
 }
 
 // all joins criteria of which all must be met, the cheap ones first.
@@ -80,6 +81,7 @@ type finder struct {
 	hasHeader bool
 	inBodies  []bool // results of program.bodies and texts; nil: not known yet
 	inTexts   []bool
+	failed    error
 }
 
 // find returns the places in told that meet the criteria.
@@ -120,16 +122,20 @@ func (f *finder) candidates() []span {
 }
 
 // matches reports whether the message at a place meets the criteria. One whose
-// content cannot be had is treated as if the content did not match.
+// content is gone does not; one whose content cannot be had now makes the command fail,
+// after what was found.
 func (f *finder) matches(i int) (bool, error) {
 	f.place = i
 	f.box.message(i, &f.scratch)
 	ok, err := f.meets(f.root)
 	f.forget()
-	if err != nil && isMailError(err) {
-		return false, nil
+	if err == nil || !isMailError(err) {
+		return ok, err
 	}
-	return ok, err
+	if !errors.Is(err, ErrExpunged) {
+		f.failed = err
+	}
+	return false, nil
 }
 
 // forget drops what was read of a message.

@@ -101,7 +101,7 @@ func (s *session) next() error {
 	s.begun = s.consumed
 	s.account.Command(s.begun + 1)
 	name, result, err := s.execute(c)
-	s.opts.Metrics.observe(name, result, time.Now().Sub(began))
+	s.opts.Metrics.observe(name, result, time.Since(began))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,6 +182,27 @@ func TestDisconnectCancelsSearch(t *testing.T) {
 	defer mu.Unlock()
 	if looked != 1 {
 		t.Fatalf("%d messages were searched", looked)
+	}
+}
+
+// A search that cannot look into a message says so, after what it has found.
+func TestSearchOfWhatIsNotHere(t *testing.T) {
+	s := newServer(t, imap.Options{})
+	bodies := 0
+	s.store.Fail = func(operation string) error {
+		if operation != "body" {
+			return nil
+		}
+		bodies++
+		return map[int]error{1: imap.ErrExpunged, 3: imap.ErrUnavailable}[bodies]
+	}
+	c := s.begin(t, t.Context())
+	s.append(t, c, 4)
+	c.Command("b", "SELECT INBOX")
+	got := c.Command("c", "SEARCH NOT BODY never")
+	want := []string{"* SEARCH 2 4", "c NO [UNAVAILABLE] Not available at the moment, try again later"}
+	if !slices.Equal(got, want) {
+		t.Fatal(got)
 	}
 }
 

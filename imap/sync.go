@@ -28,7 +28,7 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) {
 	if len(changes.Changed)+len(changes.Added) > 0 && b.newKeywords() {
 		s.appendFlagsResponse(b)
 	}
-	changed := b.unknownOf(changes.Changed)
+	changed := b.unknownOf(changes.Changed, &s.scratch)
 	if len(changes.Expunged) > 0 && mode != syncAll {
 		// Numbers must stay, and what is new comes after what is expunged:
 		// until they may change, flags are all that can be told.
@@ -50,20 +50,16 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) {
 }
 
 // unknownOf returns those of the changed messages whose flags the client does
-// not know already. It reuses the slice.
-func (b *selection) unknownOf(changed []UID) []UID {
-	if len(changed) == 0 {
-		return nil
-	}
-	unknown := make([]UID, 0, len(changed))
-	var m Message
+// not know already.
+func (b *selection) unknownOf(changed []UID, m *Message) []UID {
+	var unknown []UID
 	for _, uid := range changed {
 		place, _ := b.told.Find(uid)
 		now, ok := b.latest.Find(uid)
 		if !ok {
 			continue
 		}
-		if b.latest.At(now, &m); !b.knows(place, m.ModSeq) {
+		if b.latest.At(now, m); !b.knows(place, m.ModSeq) {
 			unknown = append(unknown, uid)
 		}
 	}

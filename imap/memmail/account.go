@@ -19,14 +19,12 @@ type account struct {
 	store *Store
 	login string
 
-	mu          sync.Mutex
-	boxes       map[string]*box
-	subscribed  map[string]bool
-	contents    map[[16]byte]content
-	validity    uint32 // last UIDVALIDITY given out
-	last        uint64 // last MODSEQ, message key, mailbox ID and root given out
-	uidsPerAdd  imap.UID
-	specialUses map[string]string // use -> mailbox
+	mu         sync.Mutex
+	boxes      map[string]*box
+	subscribed map[string]bool
+	contents   map[[16]byte]content
+	validity   uint32 // last UIDVALIDITY given out
+	last       uint64 // last MODSEQ, message key, mailbox ID and root given out
 }
 
 // content is what copies of a message share.
@@ -55,7 +53,6 @@ func newAccount(s *Store, login string) *account {
 		subscribed: make(map[string]bool),
 		contents:   make(map[[16]byte]content),
 		validity:   1000,
-		uidsPerAdd: 1,
 	}
 	for _, b := range [][2]string{
 		{"INBOX", ""}, {"Drafts", `\Drafts`}, {"Sent", `\Sent`},
@@ -349,7 +346,7 @@ func (a *account) addMessages(to *box, messages []imap.Message) []imap.UID {
 		}
 		slices.Sort(m.Keywords)
 		uids[i] = uid
-		uid += a.uidsPerAdd
+		uid++
 	}
 	to.publish(append(slices.Clone(to.view.messages), messages...), uid, mod)
 	return uids
