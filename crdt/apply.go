@@ -82,7 +82,7 @@ func (w *work) header() error {
 		return impossible("no payload")
 	case op.Dot.Origin == 0 || op.Dot.N == 0:
 		return impossible("dot %s/%d", op.Dot.Origin, op.Dot.N)
-	case op.Time == 0 || op.Time > maxTime:
+	case op.Time.Slot() == 0 || op.Time > maxTime:
 		return impossible("time %d", op.Time)
 	case op.Deps.Has(op.Dot):
 		return impossible("depends on itself")
@@ -122,11 +122,23 @@ func checkUID(u UID) error {
 	return nil
 }
 
-func checkAdded(a *Added) error {
+// checkIssued also makes sure that the origin may issue this UID: a replica with
+// a wrong slot must not give a UID that others give, too.
+func (w *work) checkIssued(u UID) error {
+	if err := checkUID(u); err != nil {
+		return err
+	}
+	if slot := w.op.Time.Slot(); u.slot() != slot {
+		return impossible("UID %d of slot %d issued by slot %d", u, u.slot(), slot)
+	}
+	return nil
+}
+
+func (w *work) checkAdded(a *Added) error {
 	if a.Size > maxSize {
 		return impossible("message of %d bytes", a.Size)
 	}
-	if err := checkUID(a.UID); err != nil {
+	if err := w.checkIssued(a.UID); err != nil {
 		return err
 	}
 	return checkFlags(a.Flags)
@@ -148,15 +160,6 @@ func checkRegisters(flags []Flag) error {
 		}
 		if flags[i].Time > maxTime {
 			return impossible("flag of time %d", flags[i].Time)
-		}
-	}
-	return nil
-}
-
-func checkTagUIDs(list []TagUID) error {
-	for _, x := range list {
-		if err := checkUID(x.UID); err != nil {
-			return err
 		}
 	}
 	return nil

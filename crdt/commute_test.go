@@ -177,7 +177,7 @@ func TestConcurrentOperationsCommute(t *testing.T) {
 // and that times are unique. Each has an example that diverges.
 func TestConditionsAreNeeded(t *testing.T) {
 	a := NewMailboxID("A", 1)
-	append0 := &Append{Box: a, Messages: []Added{{Root: Root{20}, UID: 5000}}}
+	append0 := &Append{Box: a, Messages: []Added{{Root: Root{20}, UID: 4113}}}
 	added := Tag{Origin: 1, N: 100}
 	for _, c := range []struct {
 		name string
@@ -186,8 +186,8 @@ func TestConditionsAreNeeded(t *testing.T) {
 	}{
 		{"append happens before expunge", append0, &Expunge{[]Instance{{a, added}}}, false},
 		{"append happens before store", append0, &Store{Targets: []Instance{{a, added}}, Flags: []string{FlagSeen}}, false},
-		{"append happens before move", append0, &Move{Dst: Inbox, Entries: []Moved{{From: Instance{a, added}, New: Added{UID: 9}}}}, false},
-		{"append happens before re-issue", append0, &Reissue{Box: a, List: []TagUID{{added, 6000}}}, false},
+		{"append happens before move", append0, &Move{Dst: Inbox, Entries: []Moved{{From: Instance{a, added}, New: Added{UID: 4114}}}}, false},
+		{"append happens before re-issue", append0, &Reissue{Box: a, List: []TagUID{{added, 4369}}}, false},
 		{"append happens before delete of the mailbox", append0, &DeleteMailbox{ID: a, Tags: []Tag{added}}, false},
 		{
 			"create happens before delete",

@@ -26,7 +26,7 @@ func (p *Append) check(w *work) error {
 		return err
 	}
 	for i := range p.Messages {
-		if err := checkAdded(&p.Messages[i]); err != nil {
+		if err := w.checkAdded(&p.Messages[i]); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (p *Move) checkEntries(w *work) error {
 		if err := w.checkInstances(e.Copies); err != nil {
 			return err
 		}
-		if err := checkAdded(&e.New); err != nil {
+		if err := w.checkAdded(&e.New); err != nil {
 			return err
 		}
 		if err := checkRegisters(e.State); err != nil {
@@ -167,7 +167,12 @@ func (p *Reissue) check(w *work) error {
 	if err := w.checkBox(p.Box); err != nil {
 		return err
 	}
-	return checkTagUIDs(p.List)
+	for _, x := range p.List {
+		if err := w.checkIssued(x.UID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Reissue) effect(w *work) error {
@@ -207,10 +212,7 @@ func (p *Nudge) check(w *work) error {
 	if p.H > MaxUID {
 		return impossible("horizon %d", p.H)
 	}
-	if err := w.checkBox(p.Box); err != nil {
-		return err
-	}
-	return checkTagUIDs(p.List)
+	return w.checkBox(p.Box)
 }
 
 // effect moves N above the nudger's horizon, so that what is issued next can be

@@ -141,6 +141,9 @@ const (
 	uidClasses = 16
 )
 
+// slot returns the slot to which a UID belongs.
+func (u UID) slot() Slot { return Slot((u - 1) / uidBlock % uidClasses) }
+
 // issuer gives out UIDs of one mailbox for one operation.
 type issuer struct {
 	last UID
@@ -155,8 +158,8 @@ func (i *issuer) next(gap UID) (UID, error) {
 		return 0, fmt.Errorf("issue UID: slot %d is not in 1..%d", i.slot, MaxSlot)
 	}
 	u := uint64(i.last) + uint64(gap) + 1
-	if block := (u - 1) / uidBlock; block%uidClasses != uint64(i.slot) {
-		skip := (uint64(i.slot) + uidClasses - block%uidClasses) % uidClasses
+	block := (u - 1) / uidBlock
+	if skip := (uint64(i.slot) + uidClasses - block%uidClasses) % uidClasses; skip > 0 {
 		u = (block+skip)*uidBlock + 1
 	}
 	if u > uint64(MaxUID) {
