@@ -26,6 +26,8 @@ type cluster struct {
 	net   *commtest.Network
 	names []string
 	nodes map[string]*node
+
+	bodiesMayMiss bool
 }
 
 // node is a replica, running or not.
@@ -52,6 +54,9 @@ func newCluster(t testing.TB, names ...string) *cluster {
 			n.stop()
 			if err := n.store.Err(); err != nil {
 				t.Errorf("%s: %v", n.name, err)
+			}
+			if missing := n.store.MissingBodies(); len(missing) > 0 && !c.bodiesMayMiss {
+				t.Errorf("%s has operations without their bodies: %x", n.name, missing)
 			}
 		}
 	})

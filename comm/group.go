@@ -174,6 +174,13 @@ func (g *Group) step(f func(now time.Time, m *causal.Machine)) {
 	}
 }
 
+// logged returns what is durable here.
+func (g *Group) logged() crdt.VC {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.core.Logged()
+}
+
 // wakeSenders wakes those that have something to send.
 func (g *Group) wakeSenders() {
 	g.mu.Lock()

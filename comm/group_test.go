@@ -270,6 +270,17 @@ func TestBodyCannotBeStored(t *testing.T) {
 	}
 }
 
+// TestBodyIsGone: an operation travels although its body was deleted since.
+func TestBodyIsGone(t *testing.T) {
+	c := newCluster(t, "w1", "w2")
+	c.bodiesMayMiss = true
+	c.startAll()
+	c.await(c.nodes["w1"].commit(1, crdt.Root{1}), "w2")
+	if !c.nodes["w1"].log.has("body of an operation is not on this disk") {
+		t.Error("nobody said so")
+	}
+}
+
 // TestCloseEndsAll: Close waits for everything, whatever state streams are in.
 func TestCloseEndsAll(t *testing.T) {
 	c := newCluster(t, "w1", "w2", "st")

@@ -2,6 +2,7 @@ package comm
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -20,9 +21,7 @@ const handshakeTimeout = 10 * time.Second
 
 // hello is what this replica says of itself, and the vector in it.
 func (g *Group) hello() (*Hello, crdt.VC) {
-	g.mu.Lock()
-	logged := g.core.Logged()
-	g.mu.Unlock()
+	logged := g.logged()
 	return &Hello{
 		Protocol:       Protocol,
 		Subnet:         g.cfg.Subnet,
@@ -81,14 +80,12 @@ func (g *Group) greet(own, theirs *Hello, name string) (crdt.VC, error) {
 	if err != nil {
 		return logged, err
 	}
-	origin := crdt.Origin(theirs.GetOrigin())
-	g.mu.Lock()
-	known, last := g.core.Logged().Get(origin), g.core.Own()
-	g.mu.Unlock()
+	here := g.logged()
+	last := here.Get(g.origin)
 	if n := logged.Get(g.origin); n > last {
 		return logged, &staleHere{fmt.Errorf("%w: %q has operation %d of incarnation %s, the last one here is %d", causal.ErrStale, name, n, g.origin, last)}
 	}
-	return logged, g.roster.admit(theirs, logged, known)
+	return logged, g.roster.admit(theirs, logged, here)
 }
 
 // staleHere marks a finding that concerns this replica, not the peer.
@@ -173,6 +170,8 @@ func statusOf(err error) error {
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, causal.ErrProtocol):
 		return status.Error(codes.InvalidArgument, err.Error())
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, err.Error())
 	case errors.Is(err, errClosed):
 		return status.Error(codes.Unavailable, err.Error())
 	}

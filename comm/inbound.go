@@ -31,6 +31,7 @@ type inbound struct {
 	life   life
 	wake   chan struct{} // there is something to acknowledge
 
+	accepted  atomic.Bool   // the peer goes on after the hellos
 	announced atomic.Uint64 // last operation of its own that the peer told of
 	skew      atomic.Int64  // its clock minus ours when it told, milliseconds
 
@@ -110,7 +111,6 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 		g.farewell(in)
 		return err
 	}
-	level.Info(in.logger).Log("msg", "peer connected", "origin", in.origin, "slot", theirs.GetSlot())
 	notify(g.senders[in.name].hint)
 	return nil
 }
@@ -143,10 +143,23 @@ func (in *inbound) receive() error {
 			return fmt.Errorf("stream ended: %w", err)
 		}
 		in.life.sign()
+		if !in.accepted.Load() {
+			if err := in.establish(); err != nil {
+				return err
+			}
+		}
 		if err := in.take(up); err != nil {
 			return err
 		}
 	}
+}
+
+// establish handles the first message after the hellos: the peer has accepted
+// this replica, its slot included.
+func (in *inbound) establish() error {
+	in.accepted.Store(true)
+	level.Info(in.logger).Log("msg", "peer connected", "origin", in.origin)
+	return in.g.confirmedBy(in.name)
 }
 
 // take handles one message: bodies go to the disk, operations to the state machine.
@@ -227,9 +240,7 @@ func (in *inbound) acknowledge(ctx context.Context) error {
 		case <-in.wake:
 		case <-beat.C:
 		}
-		in.g.mu.Lock()
-		logged := in.g.core.Logged()
-		in.g.mu.Unlock()
+		logged := in.g.logged()
 		if err := in.stream.Send(&Down{Ack: &Ack{Logged: logged.AppendBinary(nil), UnixMillis: time.Now().UnixMilli()}}); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}

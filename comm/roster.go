@@ -96,18 +96,18 @@ func (r *roster) confirmed() bool {
 	return false
 }
 
-// admit checks a hello against what is remembered and remembers it. known is
-// the last operation of that origin that is logged here. An error that wraps
+// admit checks a hello, with the vector in it, against what is remembered and
+// remembers it; here is what is logged here. An error that wraps
 // [causal.ErrStale] means that the peer's data are older than what is known of it.
-func (r *roster) admit(h *Hello, logged crdt.VC, known uint64) error {
+func (r *roster) admit(h *Hello, logged, here crdt.VC) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	origin := crdt.Origin(h.GetOrigin())
 	rec := r.peers[h.GetName()]
-	if err := r.checkIdentity(h, rec); err != nil {
+	if err := r.checkIdentity(h, rec, here); err != nil {
 		return err
 	}
-	next := &Record{Name: h.GetName(), Origin: h.GetOrigin(), Slot: h.GetSlot(), Highest: max(known, logged.Get(origin))}
+	next := &Record{Name: h.GetName(), Origin: h.GetOrigin(), Slot: h.GetSlot(), Highest: max(here.Get(origin), logged.Get(origin))}
 	if rec.GetOrigin() == h.GetOrigin() {
 		next.Highest = max(next.Highest, rec.GetHighest())
 		next.Confirmed = rec.GetConfirmed()
@@ -129,8 +129,9 @@ func (r *roster) admit(h *Hello, logged crdt.VC, known uint64) error {
 	return nil
 }
 
-// checkIdentity refuses a clash of slots or incarnations.
-func (r *roster) checkIdentity(h *Hello, rec *Record) error {
+// checkIdentity refuses a clash of slots or incarnations. rec is what is
+// remembered of the peer's name.
+func (r *roster) checkIdentity(h *Hello, rec *Record, here crdt.VC) error {
 	origin := crdt.Origin(h.GetOrigin())
 	own := r.store.Origin()
 	switch {
@@ -143,12 +144,13 @@ func (r *roster) checkIdentity(h *Hello, rec *Record) error {
 		return fmt.Errorf("%w: slot %d is claimed by %q (incarnation %s) and by %q (incarnation %s): give one of them another slot",
 			errRefused, h.GetSlot(), r.cfg.Name, own, h.GetName(), origin)
 	}
-	replaced := rec.GetOrigin() != 0 && h.GetReplaces() == rec.GetOrigin()
-	if rec != nil && rec.GetOrigin() != h.GetOrigin() && !replaced {
+	before := crdt.Origin(rec.GetOrigin())
+	replaced := before != 0 && crdt.Origin(h.GetReplaces()) == before
+	if rec != nil && before != origin && !replaced {
 		return fmt.Errorf("%w: %q was incarnation %s (slot %d, operations up to %d) and is now %s: an empty disk, or another one. Put the old data back; if they are lost for ever, declare once that the new incarnation replaces %s",
-			errRefused, h.GetName(), crdt.Origin(rec.GetOrigin()), rec.GetSlot(), rec.GetHighest(), origin, crdt.Origin(rec.GetOrigin()))
+			errRefused, h.GetName(), before, rec.GetSlot(), max(rec.GetHighest(), here.Get(before)), origin, before)
 	}
-	if rec != nil && rec.GetOrigin() == h.GetOrigin() && rec.GetSlot() != h.GetSlot() {
+	if rec != nil && before == origin && rec.GetSlot() != h.GetSlot() {
 		return fmt.Errorf("%w: %q (incarnation %s) had slot %d and has %d now: a slot stays with its incarnation",
 			errRefused, h.GetName(), origin, rec.GetSlot(), h.GetSlot())
 	}

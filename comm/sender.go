@@ -257,10 +257,14 @@ func (s *sender) readAcks(stream upStream) error {
 	}
 }
 
-// send sends what there is until the stream breaks.
+// send sends what there is until the stream breaks. The first heartbeat tells
+// the peer that its hello was accepted.
 func (s *sender) send(ctx context.Context, stream upStream) error {
 	beat := time.NewTicker(s.g.cfg.Heartbeat)
 	defer beat.Stop()
+	if err := s.heartbeat(stream); err != nil {
+		return err
+	}
 	for {
 		var next causal.Read
 		var more bool
@@ -300,10 +304,7 @@ func (s *sender) pause(ctx context.Context, stream upStream, beat <-chan time.Ti
 }
 
 func (s *sender) heartbeat(stream upStream) error {
-	s.g.mu.Lock()
-	logged := s.g.core.Logged()
-	s.g.mu.Unlock()
-	return stream.Send(&Up{Heartbeat: &Heartbeat{UnixMillis: time.Now().UnixMilli(), Logged: logged.AppendBinary(nil)}})
+	return stream.Send(&Up{Heartbeat: &Heartbeat{UnixMillis: time.Now().UnixMilli(), Logged: s.g.logged().AppendBinary(nil)}})
 }
 
 // sendRange reads operations from the log and sends them.

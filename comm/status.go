@@ -66,7 +66,7 @@ func (g *Group) Status() Status {
 			ps.Error = *why
 		}
 		if in := g.inbound[p.Name]; in != nil {
-			ps.Receiving = true
+			ps.Receiving = in.accepted.Load()
 			ps.ClockSkew = time.Duration(in.skew.Load()) * time.Millisecond
 			if told, have := in.announced.Load(), s.Logged.Get(in.origin); told > have {
 				ps.Missing = told - have

@@ -7,8 +7,12 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// decodeVC reads a version vector from a peer.
+// decodeVC reads a version vector from a peer. A field that is absent is the
+// empty vector.
 func decodeVC(b []byte) (crdt.VC, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
 	if len(b) > maxVector {
 		return nil, fmt.Errorf("%w: version vector of %d bytes, limit %d", causal.ErrProtocol, len(b), maxVector)
 	}

@@ -131,6 +131,24 @@ func (s *Store) Order() []crdt.Dot {
 	return slices.Clone(s.order)
 }
 
+// MissingBodies returns the contents that operations should have brought and that
+// are not complete here.
+func (s *Store) MissingBodies() []crdt.Root {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var missing []crdt.Root
+	for _, log := range s.log {
+		for i := range log {
+			for _, root := range log[i].Bodies {
+				if end, ok := s.ends[root]; !ok || len(s.bodies[root]) != end+1 {
+					missing = append(missing, root)
+				}
+			}
+		}
+	}
+	return missing
+}
+
 // Err returns the first rule of Apply that was broken; nil if none was.
 func (s *Store) Err() error {
 	s.mu.Lock()
@@ -196,11 +214,6 @@ func (s *Store) allowed(e *comm.Entry) error {
 		return fmt.Errorf("operation %d of %s applied after %d", e.Dot.N, e.Dot.Origin, have)
 	case !e.Deps.LessEqual(s.logged):
 		return fmt.Errorf("operation %d of %s applied before its dependencies", e.Dot.N, e.Dot.Origin)
-	}
-	for _, root := range e.Bodies {
-		if end, ok := s.ends[root]; !ok || len(s.bodies[root]) != end+1 {
-			return fmt.Errorf("operation %d of %s applied without body %x", e.Dot.N, e.Dot.Origin, root)
-		}
 	}
 	return nil
 }

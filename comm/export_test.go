@@ -1,0 +1,41 @@
+package comm
+
+import "context"
+
+// Feed takes a message as if the named peer had sent it, and applies what became
+// ready, without goroutines. The group must not be started.
+func (g *Group) Feed(name string, up *Up) error {
+	in := &inbound{
+		g: g, name: name, wake: make(chan struct{}, 1), logger: g.logger,
+		ops:   g.cfg.Metrics.receivedOps.WithLabelValues(g.cfg.Subnet, name),
+		bytes: g.cfg.Metrics.receivedBytes.WithLabelValues(g.cfg.Subnet, name),
+	}
+	if err := in.take(up); err != nil {
+		return err
+	}
+	for {
+		batch := g.core.Batch()
+		if len(batch) == 0 {
+			return nil
+		}
+		if err := g.store.Apply(context.Background(), batch); err != nil {
+			return err
+		}
+		g.core.Applied()
+	}
+}
+
+// Greet checks a hello as if the named peer had sent it.
+func (g *Group) Greet(name string, h *Hello) error {
+	own, _ := g.hello()
+	if _, err := g.greet(own, h, name); err != nil {
+		return err
+	}
+	return g.compareTip(name, h.GetTip())
+}
+
+// OwnHello returns what the group says of itself.
+func (g *Group) OwnHello() *Hello {
+	h, _ := g.hello()
+	return h
+}
