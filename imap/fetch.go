@@ -124,16 +124,17 @@ func (f *fetcher) message(i int) error {
 		f.out.buf = appendUID(f.out.buf, m.UID)
 		separator = " "
 	}
+	if !f.flags && contains(f.saw, i) {
+		f.out.buf = append(f.out.buf, separator...)
+		f.out.buf = appendFlags(f.out.buf, m, f.box.isRecent(m.UID))
+		separator = " "
+	}
 	for k := range f.items {
 		f.out.buf = append(f.out.buf, separator...)
 		if err := f.item(&f.items[k], m); err != nil {
 			return err
 		}
 		separator = " "
-	}
-	if !f.flags && contains(f.saw, i) {
-		f.out.buf = append(f.out.buf, ' ')
-		f.out.buf = appendFlags(f.out.buf, m, f.box.isRecent(m.UID))
 	}
 	f.out.buf = append(f.out.buf, ")\r\n"...)
 	return f.out.spill()

@@ -209,7 +209,7 @@ func dayOf(seconds int64, zone int16) int64 {
 // meetsContent decides by what has to be read.
 func (f *finder) meetsContent(k *criterion) (bool, error) {
 	switch k.op {
-	case searchSentBefore, searchSentOn:
+	case searchSentBefore, searchSentOn, searchSentSince:
 		return f.sent(k)
 	case searchHeader:
 		return f.inHeader(k)
@@ -230,10 +230,13 @@ func (f *finder) sent(k *criterion) (bool, error) {
 	}
 	_, zone := t.Zone()
 	day := dayOf(t.Unix(), int16(zone/60))
-	if k.op == searchSentOn {
+	switch k.op {
+	case searchSentBefore:
+		return day < k.number, nil
+	case searchSentOn:
 		return day == k.number, nil
 	}
-	return day < k.number, nil
+	return day >= k.number, nil
 }
 
 // inHeader looks for a text in a field; the usual fields are in the structure.

@@ -39,6 +39,7 @@ const (
 	searchOlder   // INTERNALDATE is at or before number, in Unix seconds
 	searchSentBefore
 	searchSentOn
+	searchSentSince
 	searchHeader // a field contains text
 	searchBody   // text is in the bodies
 	searchText   // text is in headers or bodies
@@ -233,6 +234,7 @@ func (p *searchParser) set(uid bool) (*criterion, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Numbers that do not exist are no error here, as other servers have it.
 	spans, err := appendPlaces(nil, p.box.told, set, uid)
 	return &criterion{op: searchSet, spans: spans}, err
 }
@@ -325,22 +327,23 @@ func (p *searchParser) date(word string) (*criterion, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &criterion{op: searchBefore, number: dayOf(t.Unix(), 0)}
-	when, sent := strings.CutPrefix(word, "SENT")
-	if when == "ON" {
+	k := &criterion{number: dayOf(t.Unix(), 0)}
+	switch word {
+	case "BEFORE", "SINCE":
+		k.op = searchBefore
+	case "ON":
 		k.op = searchOn
+	default: // a message without a Date field meets none of them
+		k.cost = costStructure
+		k.op = map[string]searchOp{
+			"SENTBEFORE": searchSentBefore, "SENTON": searchSentOn, "SENTSINCE": searchSentSince,
+		}[word]
 	}
-	if sent {
-		k.op, k.cost = sentOps[k.op], costStructure
-	}
-	if when == "SINCE" {
+	if word == "SINCE" {
 		k = negate(k)
 	}
 	return k, nil
 }
-
-// sentOps are the same questions about the Date field.
-var sentOps = map[searchOp]searchOp{searchBefore: searchSentBefore, searchOn: searchSentOn}
 
 func (p *searchParser) keyword(word string) (*criterion, error) {
 	text, err := p.command.Flag()

@@ -60,7 +60,8 @@ func newSelection(mailbox Mailbox) *selection {
 func (s *session) describe(b *selection) {
 	s.appendFlagsResponse(b)
 	s.out.number(b.told.Len(), "EXISTS")
-	s.out.number(b.countRecent(), "RECENT")
+	b.recents = b.countRecent()
+	s.out.number(b.recents, "RECENT")
 	if i, ok := b.firstUnseen(&s.scratch); ok {
 		s.out.status("UNSEEN", uint64(i)+1, "First unseen")
 	}

@@ -24,6 +24,7 @@ type selection struct {
 	ghosts map[UID]ghost
 
 	recent   uidRanges // messages that are \Recent for this session
+	recents  int       // as in the last RECENT response
 	keywords []string  // as in the last FLAGS response
 
 	announced   []span // places in told whose flags the current command has told,

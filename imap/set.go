@@ -15,22 +15,37 @@ type span struct{ from, to int }
 // A number above the number of messages is an error, as is "*" in an empty
 // mailbox (RFC 3501 section 9, seq-number). A UID that does not exist means nothing.
 func (s *session) place(set wire.NumSet, uid bool) ([]span, error) {
+	if !uid && !allExist(set, s.box.told.Len()) {
+		return nil, badSyntax("No message has that number")
+	}
 	spans, err := appendPlaces(s.spans[:0], s.box.told, set, uid)
 	s.spans = spans
 	return spans, err
 }
 
+// allExist reports whether a set has only numbers from 1 to n.
+func allExist(set wire.NumSet, n int) bool {
+	for _, r := range set.Ranges {
+		if n == 0 || uint64(r.Start) > uint64(n) || uint64(r.Stop) > uint64(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// appendPlaces appends the places that a set means. Numbers and UIDs that do not
+// exist mean nothing.
 func appendPlaces(spans []span, v View, set wire.NumSet, uid bool) ([]span, error) {
 	if set.Saved {
 		return spans, badSyntax("There is no saved search result")
 	}
+	if v.Len() == 0 {
+		return spans, nil
+	}
 	for _, r := range set.Ranges {
-		sp, ok := uidSpan(v, r), true
-		if !uid {
-			sp, ok = numberSpan(v.Len(), r)
-		}
-		if !ok {
-			return spans, badSyntax("No message has that number")
+		sp := numberSpan(v.Len(), r)
+		if uid {
+			sp = uidSpan(v, r)
 		}
 		if sp.from < sp.to {
 			spans = append(spans, sp)
@@ -39,24 +54,21 @@ func appendPlaces(spans []span, v View, set wire.NumSet, uid bool) ([]span, erro
 	return normal(spans), nil
 }
 
-func numberSpan(n int, r wire.Range) (span, bool) {
-	if n == 0 || uint64(r.Start) > uint64(n) || uint64(r.Stop) > uint64(n) {
-		return span{}, false
-	}
-	from, to := int(r.Start), int(r.Stop)
+func numberSpan(n int, r wire.Range) span {
+	from, to := uint64(r.Start), uint64(r.Stop)
 	if from == 0 {
-		from = n
+		from = uint64(n)
 	}
 	if to == 0 {
-		to = n
+		to = uint64(n)
 	}
-	return span{min(from, to) - 1, max(from, to)}, true
+	if from > to {
+		from, to = to, from
+	}
+	return span{int(from) - 1, int(min(to, uint64(n)))}
 }
 
 func uidSpan(v View, r wire.Range) span {
-	if v.Len() == 0 {
-		return span{}
-	}
 	last := v.UIDAt(v.Len() - 1)
 	from, to := UID(r.Start), UID(r.Stop)
 	if from == 0 {

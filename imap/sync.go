@@ -36,12 +36,12 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) {
 	} else {
 		s.announceExpunged(b, changes.Expunged)
 		b.told, b.ghosts = b.latest, nil
-		s.announceAdded(b, changes.Added)
-		s.announceFlags(b, changed, uid)
 		if len(changes.Expunged)+len(changes.Added) > 0 {
+			s.announceSize(b, len(changes.Added) > 0)
 			b.runs = nil
 			s.stateDirty = stateChanged
 		}
+		s.announceFlags(b, changed, uid)
 	}
 	if high := b.latest.HighestModSeq(); high != b.shown {
 		b.shown = high
@@ -78,13 +78,17 @@ func (s *session) announceExpunged(b *selection, expunged []UID) {
 	}
 }
 
-func (s *session) announceAdded(b *selection, added []UID) {
-	if len(added) == 0 {
-		return
+// announceSize appends EXISTS if there are new messages, and RECENT then or when it
+// is another number.
+func (s *session) announceSize(b *selection, added bool) {
+	if added {
+		b.claim()
+		s.out.number(b.told.Len(), "EXISTS")
 	}
-	b.claim()
-	s.out.number(b.told.Len(), "EXISTS")
-	s.out.number(b.countRecent(), "RECENT")
+	if n := b.countRecent(); added || n != b.recents {
+		b.recents = n
+		s.out.number(n, "RECENT")
+	}
 }
 
 // announceFlags appends the flags of messages that are in told and in latest.
