@@ -57,12 +57,36 @@ func (w *work) run() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if !w.listed {
-		return nil
+	due, err := w.mayNeedFix()
+	if err != nil || !due {
+		return err
 	}
 	touch, err := w.Fix()
 	w.followup = append(w.followup, touch...)
 	return err
+}
+
+// mayNeedFix reports whether [Site.Fix] could find something after this
+// operation, which most never do: it reads all records, this only those that the
+// operation has touched. A record needs a larger UIDVALIDITY if it is below what
+// its name has had; that another one of the name does follows only from a rename.
+func (w *work) mayNeedFix() (bool, error) {
+	if w.renamed || !w.listed {
+		return w.renamed, nil
+	}
+	for _, b := range w.boxes {
+		if !b.Live() {
+			continue
+		}
+		used, err := w.State.Used(b.Name.Value)
+		if err != nil {
+			return false, fmt.Errorf("UIDVALIDITY of %q: %w", b.Name.Value, err)
+		}
+		if b.UIDValidity() < used {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // IsNil reports whether a payload is nothing to do: nil, or the nil result of a

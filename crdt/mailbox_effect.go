@@ -136,6 +136,7 @@ func (p *Rename) check(w *work) error {
 }
 
 func (p *Rename) effect(w *work) error {
+	w.renamed = true
 	for i := range p.Boxes {
 		r := &p.Boxes[i]
 		b, err := w.box(r.ID)

@@ -13,6 +13,7 @@ type work struct {
 	boxes    []*openBox
 	again    []Instance // whose twins have changed
 	listed   bool       // names or presence of mailboxes have changed
+	renamed  bool       // names have changed
 	followup []Payload
 }
 
