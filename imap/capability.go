@@ -57,6 +57,7 @@ func (s *session) logout(c *wire.Command) error {
 		return err
 	}
 	s.out.line("BYE Logging out")
+	s.leaving = true
 	return nil
 }
 

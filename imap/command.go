@@ -33,7 +33,6 @@ type command struct {
 	sync   syncMode
 	run    func(s *session, c *wire.Command) error
 	done   string
-	ends   bool // the session, after the OK
 }
 
 // commands says which command is legal in which state and who handles it.
@@ -46,43 +45,43 @@ var uidCommands map[string]*command
 
 func init() { // the tables refer to handlers that refer to the tables
 	commands = map[string]*command{
-		"CAPABILITY": {anyState, syncAll, (*session).capability, "CAPABILITY completed", false},
-		"NOOP":       {anyState, syncAll, (*session).noop, "NOOP completed", false},
-		"LOGOUT":     {anyState, syncNone, (*session).logout, "LOGOUT completed", true},
-		"ID":         {anyState, syncAll, (*session).id, "ID completed", false},
-		"ENABLE":     {anyState, syncAll, (*session).enable, "ENABLE completed", false},
-		"NAMESPACE":  {anyState, syncAll, (*session).namespace, "NAMESPACE completed", false},
+		"CAPABILITY": {anyState, syncAll, (*session).capability, "CAPABILITY completed"},
+		"NOOP":       {anyState, syncAll, (*session).noop, "NOOP completed"},
+		"LOGOUT":     {anyState, syncNone, (*session).logout, "LOGOUT completed"},
+		"ID":         {anyState, syncAll, (*session).id, "ID completed"},
+		"ENABLE":     {anyState, syncAll, (*session).enable, "ENABLE completed"},
+		"NAMESPACE":  {anyState, syncAll, (*session).namespace, "NAMESPACE completed"},
 
-		"SELECT":      {anyState, syncNone, (*session).selectMailbox, "SELECT completed", false},
-		"EXAMINE":     {anyState, syncNone, (*session).examine, "EXAMINE completed", false},
-		"CREATE":      {anyState, syncAll, (*session).create, "CREATE completed", false},
-		"DELETE":      {anyState, syncAll, (*session).delete, "DELETE completed", false},
-		"RENAME":      {anyState, syncAll, (*session).rename, "RENAME completed", false},
-		"SUBSCRIBE":   {anyState, syncAll, (*session).subscribe, "SUBSCRIBE completed", false},
-		"UNSUBSCRIBE": {anyState, syncAll, (*session).unsubscribe, "UNSUBSCRIBE completed", false},
-		"LIST":        {anyState, syncAll, (*session).list, "LIST completed", false},
-		"LSUB":        {anyState, syncAll, (*session).lsub, "LSUB completed", false},
-		"STATUS":      {anyState, syncAll, (*session).status, "STATUS completed", false},
-		"APPEND":      {anyState, syncAll, (*session).append, "APPEND completed", false},
-		"IDLE":        {anyState, syncAll, (*session).idle, "IDLE completed", false},
+		"SELECT":      {anyState, syncNone, (*session).selectMailbox, "SELECT completed"},
+		"EXAMINE":     {anyState, syncNone, (*session).examine, "EXAMINE completed"},
+		"CREATE":      {anyState, syncAll, (*session).create, "CREATE completed"},
+		"DELETE":      {anyState, syncAll, (*session).delete, "DELETE completed"},
+		"RENAME":      {anyState, syncAll, (*session).rename, "RENAME completed"},
+		"SUBSCRIBE":   {anyState, syncAll, (*session).subscribe, "SUBSCRIBE completed"},
+		"UNSUBSCRIBE": {anyState, syncAll, (*session).unsubscribe, "UNSUBSCRIBE completed"},
+		"LIST":        {anyState, syncAll, (*session).list, "LIST completed"},
+		"LSUB":        {anyState, syncAll, (*session).lsub, "LSUB completed"},
+		"STATUS":      {anyState, syncAll, (*session).status, "STATUS completed"},
+		"APPEND":      {anyState, syncAll, (*session).append, "APPEND completed"},
+		"IDLE":        {anyState, syncAll, (*session).idle, "IDLE completed"},
 
-		"CHECK":    {selectedState, syncAll, (*session).noop, "CHECK completed", false},
-		"CLOSE":    {selectedState, syncNone, (*session).close, "CLOSE completed", false},
-		"UNSELECT": {selectedState, syncNone, (*session).unselect, "UNSELECT completed", false},
-		"EXPUNGE":  {selectedState, syncAll, (*session).expunge, "EXPUNGE completed", false},
-		"SEARCH":   {selectedState, syncFlags, (*session).search, "SEARCH completed", false},
-		"FETCH":    {selectedState, syncFlags, (*session).fetch, "FETCH completed", false},
-		"STORE":    {selectedState, syncFlags, (*session).store, "STORE completed", false},
-		"COPY":     {selectedState, syncAll, (*session).copy, "COPY completed", false},
-		"MOVE":     {selectedState, syncAll, (*session).move, "MOVE completed", false},
+		"CHECK":    {selectedState, syncAll, (*session).noop, "CHECK completed"},
+		"CLOSE":    {selectedState, syncNone, (*session).close, "CLOSE completed"},
+		"UNSELECT": {selectedState, syncNone, (*session).unselect, "UNSELECT completed"},
+		"EXPUNGE":  {selectedState, syncAll, (*session).expunge, "EXPUNGE completed"},
+		"SEARCH":   {selectedState, syncFlags, (*session).search, "SEARCH completed"},
+		"FETCH":    {selectedState, syncFlags, (*session).fetch, "FETCH completed"},
+		"STORE":    {selectedState, syncFlags, (*session).store, "STORE completed"},
+		"COPY":     {selectedState, syncAll, (*session).copy, "COPY completed"},
+		"MOVE":     {selectedState, syncAll, (*session).move, "MOVE completed"},
 	}
 	uidCommands = map[string]*command{
-		"UID EXPUNGE": {selectedState, syncAll, (*session).uidExpunge, "UID EXPUNGE completed", false},
-		"UID SEARCH":  {selectedState, syncAll, (*session).uidSearch, "UID SEARCH completed", false},
-		"UID FETCH":   {selectedState, syncAll, (*session).uidFetch, "UID FETCH completed", false},
-		"UID STORE":   {selectedState, syncAll, (*session).uidStore, "UID STORE completed", false},
-		"UID COPY":    {selectedState, syncAll, (*session).uidCopy, "UID COPY completed", false},
-		"UID MOVE":    {selectedState, syncAll, (*session).uidMove, "UID MOVE completed", false},
+		"UID EXPUNGE": {selectedState, syncAll, (*session).uidExpunge, "UID EXPUNGE completed"},
+		"UID SEARCH":  {selectedState, syncAll, (*session).uidSearch, "UID SEARCH completed"},
+		"UID FETCH":   {selectedState, syncAll, (*session).uidFetch, "UID FETCH completed"},
+		"UID STORE":   {selectedState, syncAll, (*session).uidStore, "UID STORE completed"},
+		"UID COPY":    {selectedState, syncAll, (*session).uidCopy, "UID COPY completed"},
+		"UID MOVE":    {selectedState, syncAll, (*session).uidMove, "UID MOVE completed"},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"regexp"
 	"strconv"
@@ -337,4 +338,31 @@ func (m *model) agree(other *model) {
 	if strings.Join(m.uids, " ") != strings.Join(other.uids, " ") {
 		m.t.Fatalf("%v and %v", m.uids, other.uids)
 	}
+}
+
+// Several clients at once on one mailbox: each is told what is consistent, and in
+// the end all see the same.
+func TestSessionsAtOnce(t *testing.T) {
+	store := filled(t)
+	commands := []string{
+		"NOOP", "IDLE", "FETCH 1:* (UID FLAGS)", "UID FETCH 1:* FLAGS", "SEARCH UNSEEN", "UID SEARCH ALL",
+		"STORE 1 +FLAGS (\\Seen)", "STORE 1 FLAGS.SILENT (k)", "STORE 1 +FLAGS (\\Deleted)", "EXPUNGE",
+		"COPY 1 INBOX", "COPY 1:* INBOX", "MOVE 1 INBOX", "UID MOVE 1:3 INBOX", "FETCH 1 BODY[]", "CHECK",
+		"APPEND INBOX {20}", "APPEND INBOX (\\Flagged) {5}", "UID STORE 1:* -FLAGS (k)", "SELECT INBOX",
+	}
+	t.Run("clients", func(t *testing.T) {
+		for n := range 4 {
+			t.Run(strconv.Itoa(n), func(t *testing.T) {
+				t.Parallel()
+				m, random := newModel(t, store), rand.New(rand.NewPCG(1, uint64(n)))
+				for range 150 {
+					if m.command(commands[random.IntN(len(commands))]); len(m.uids) > 200 {
+						m.command("UID STORE 10:* +FLAGS.SILENT (\\Deleted)")
+						m.command("EXPUNGE")
+					}
+				}
+			})
+		}
+	})
+	newModel(t, store).agree(newModel(t, store))
 }

@@ -31,6 +31,7 @@ type session struct {
 	scratch Message    // not on the stack, because it is passed to interfaces
 	spans   []span     // of the message set of the current command
 	bad     int        // commands in a row that were no IMAP
+	leaving bool       // the client has logged out
 
 	begun      uint64 // where the current command begins in the client's stream
 	consumed   uint64 // where the last command that was answered ends
@@ -159,7 +160,7 @@ func (s *session) answerOK(tag string, cmd *command) error {
 	}
 	s.out.buf = append(s.out.buf, cmd.done...)
 	s.out.buf = append(s.out.buf, '\r', '\n')
-	if cmd.ends {
+	if s.leaving {
 		return &endError{}
 	}
 	return nil

@@ -96,7 +96,7 @@ func (st sessionState) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(st.ModSeq))
 	dst = appendRanges(dst, st.Recent)
 	short := len(dst)
-	if dst = appendRanges(dst, st.Told); len(dst) > maxStateBytes {
+	if dst = appendRanges(dst, st.Told); st.TooMany || len(dst) > maxStateBytes {
 		dst = dst[:short]
 		dst[place] |= stateTooMany
 	}
