@@ -1,0 +1,309 @@
+package crdt
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestScripts runs the scripts of testdata: one line, one event. Rewrite their
+// expectations with -rewrite and review the difference.
+//
+//	replicas 3 [leaderless]         a new group
+//	0: append BOX a b \Seen         contents are letters, flags follow
+//	0: store BOX 17 +\Seen          also - and =, several UIDs separated by commas
+//	0: expunge BOX 17,18            also "move BOX 17 DST", "copy BOX 17 DST"
+//	0: create NAME                  also delete, rename A B, provision, bind NAME
+//	0: announce BOX                 a client looks at UIDNEXT
+//	0: watch BOX                    a session has it selected
+//	0: tick                         what is due now
+//	0: restart
+//	0: show BOX                     messages, those hidden, UIDs reported as vanished
+//	0: list                         mailboxes, UIDVALIDITY as growing part and identity
+//	0: contents                     contents and how many instances they have
+//	0>1                             deliver one operation; 0>>1 all; flow: everything everywhere
+//	wait 300                        ms pass
+//	client 0 BOX                    the roaming client resynchronises there
+//	final                           all settles and is checked
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
+		s := &script{}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			s.out.Reset()
+			for line := range strings.Lines(d.Input) {
+				if err := s.line(strings.TrimSpace(line)); err != nil {
+					fmt.Fprintf(&s.out, "%s: %v\n", strings.TrimSpace(line), err)
+				}
+			}
+			for _, e := range s.w.truth.errs {
+				fmt.Fprintf(&s.out, "VIOLATION: %s\n", e)
+			}
+			s.w.truth.errs = nil
+			if s.out.Len() == 0 {
+				return "ok\n"
+			}
+			return s.out.String()
+		})
+	})
+}
+
+type script struct {
+	w   *world
+	out strings.Builder
+}
+
+func (s *script) line(line string) error {
+	f := strings.Fields(line)
+	if len(f) == 0 {
+		return nil
+	}
+	switch {
+	case f[0] == "replicas":
+		n, err := strconv.Atoi(f[1])
+		if err != nil {
+			return err
+		}
+		s.w = newWorld(n)
+		s.w.reps[0].self.Leader = len(f) < 3
+		s.w.clients = []*client{{map[MailboxID]*cached{}}}
+		return nil
+	case f[0] == "flow":
+		s.w.flow()
+		return nil
+	case f[0] == "final":
+		before := s.w.truth.ops[kindReissue]
+		s.w.final()
+		if n := s.w.truth.ops[kindReissue] - before; n > 0 {
+			fmt.Fprintf(&s.out, "final: %d re-issue operations\n", n)
+		}
+		return nil
+	case f[0] == "wait":
+		ms, err := strconv.ParseInt(f[1], 10, 64)
+		s.w.now += ms
+		return err
+	case f[0] == "client":
+		return s.client(f[1:])
+	case strings.Contains(f[0], ">"):
+		return s.deliver(f[0])
+	}
+	i, err := strconv.Atoi(strings.TrimSuffix(f[0], ":"))
+	if err != nil {
+		return err
+	}
+	return s.at(i, f[1], f[2:])
+}
+
+func (s *script) deliver(what string) error {
+	var i, j int
+	if _, err := fmt.Sscanf(what, "%d>>%d", &i, &j); err == nil {
+		for s.w.deliver(i, j) {
+		}
+		return nil
+	}
+	if _, err := fmt.Sscanf(what, "%d>%d", &i, &j); err != nil {
+		return err
+	}
+	if !s.w.deliver(i, j) {
+		return fmt.Errorf("nothing that can be delivered")
+	}
+	return nil
+}
+
+// at does something at replica i.
+func (s *script) at(i int, what string, args []string) error {
+	w := s.w
+	box := func(n int) *Mailbox {
+		b, err := (&Site{State: w.reps[i].mem, Self: w.reps[i].self}).Lookup(args[n])
+		if err != nil || b == nil {
+			return &Mailbox{ID: 0xdead}
+		}
+		return b
+	}
+	switch what {
+	case "show":
+		s.show(i, box(0).ID)
+		return nil
+	case "list":
+		s.list(i)
+		return nil
+	case "contents":
+		s.contents(i)
+		return nil
+	case "announce":
+		next, _ := w.announce(i, box(0).ID)
+		fmt.Fprintf(&s.out, "%d: UIDNEXT %d\n", i, next)
+		return nil
+	case "watch":
+		w.reps[i].watched[box(0).ID] = true
+		w.announce(i, box(0).ID)
+		return nil
+	case "tick":
+		w.tick(i, false)
+		return nil
+	case "restart":
+		w.restart(i)
+		return nil
+	}
+	op, err := w.do(i, func(site *Site) (Payload, error) { return s.prepare(site, i, what, args, box) })
+	if err == nil && op == nil {
+		return fmt.Errorf("nothing to do")
+	}
+	return err
+}
+
+func (s *script) prepare(site *Site, i int, what string, args []string, box func(int) *Mailbox) (Payload, error) {
+	switch what {
+	case "append":
+		return site.PrepareAppend(box(0).ID, added(args[1:]), true)
+	case "store":
+		mode := StoreMode(strings.IndexByte("+-=", args[2][0]))
+		return site.PrepareStore(s.uids(i, box(0).ID, args[1]), mode, []string{args[2][1:]})
+	case "expunge":
+		return site.PrepareExpunge(s.uids(i, box(0).ID, args[1]))
+	case "move":
+		return site.PrepareMove(s.uids(i, box(0).ID, args[1]), box(2).ID)
+	case "copy":
+		var list []Added
+		for _, at := range s.uids(i, box(0).ID, args[1]) {
+			m := s.w.reps[i].mem.messages[at]
+			list = append(list, Added{Root: m.Root, Flags: m.FlagNames()})
+		}
+		return site.PrepareAppend(box(2).ID, list, false)
+	case "create":
+		return site.PrepareCreate(args[0], "")
+	case "delete":
+		return site.PrepareDelete(args[0])
+	case "rename":
+		return site.PrepareRename(args[0], args[1])
+	case "provision":
+		return site.PrepareProvision()
+	case "bind":
+		return site.PrepareBindLogin(args[0])
+	}
+	return nil, fmt.Errorf("no such command")
+}
+
+func added(words []string) []Added {
+	var out []Added
+	var flags []string
+	for _, x := range words {
+		if len(x) > 1 {
+			flags = append(flags, x)
+			continue
+		}
+		out = append(out, Added{Root: Root{x[0]}, Size: 100})
+	}
+	for i := range out {
+		out[i].Flags = flags
+	}
+	return out
+}
+
+// uids finds messages by the UIDs that are shown at replica i.
+func (s *script) uids(i int, box MailboxID, list string) []Instance {
+	var out []Instance
+	for _, x := range strings.Split(list, ",") {
+		for _, at := range s.w.instances(i, box) {
+			if fmt.Sprint(s.w.reps[i].mem.messages[at].Exp) == x {
+				out = append(out, at)
+			}
+		}
+	}
+	return out
+}
+
+func (s *script) show(i int, box MailboxID) {
+	mem := s.w.reps[i].mem
+	var shown, hidden []string
+	list := s.w.instances(i, box)
+	slices.SortFunc(list, func(a, b Instance) int { return less(mem.messages[a].Reg < mem.messages[b].Reg) })
+	for _, at := range list {
+		m := mem.messages[at]
+		text := fmt.Sprintf("%d=%s", m.Exp, message(m))
+		switch m.Exp {
+		case m.Reg:
+			shown = append(shown, text)
+		case 0:
+			hidden = append(hidden, fmt.Sprintf("%s, to be %d", message(m), m.Reg))
+		default:
+			shown = append(shown, fmt.Sprintf("%s, to be %d", text, m.Reg))
+		}
+	}
+	fmt.Fprintf(&s.out, "%d: shown [%s]", i, strings.Join(shown, " "))
+	if len(hidden) > 0 {
+		fmt.Fprintf(&s.out, " hidden [%s]", strings.Join(hidden, " "))
+	}
+	if v := mem.vanished[box]; len(v) > 0 {
+		fmt.Fprintf(&s.out, " vanished %v", slices.Sorted(maps.Keys(v)))
+	}
+	s.out.WriteString("\n")
+}
+
+func message(m *Message) string {
+	text := string(m.Root[0])
+	if flags := m.FlagNames(); len(flags) > 0 {
+		text += "(" + strings.Join(flags, " ") + ")"
+	}
+	return text
+}
+
+func (s *script) list(i int) {
+	list, err := (&Site{State: s.w.reps[i].mem, Self: s.w.reps[i].self}).List()
+	if err != nil {
+		fmt.Fprintln(&s.out, err)
+	}
+	for _, l := range list {
+		fmt.Fprintf(&s.out, "%d: %s %d.%05x, %d messages\n", i, l.Name, l.Box.C, l.Box.ID.hash20(), l.Box.Messages)
+	}
+}
+
+func (s *script) contents(i int) {
+	mem := s.w.reps[i].mem
+	fmt.Fprintf(&s.out, "%d:", i)
+	seen := map[Root]bool{}
+	for _, r := range mem.released {
+		seen[r.Root] = true
+	}
+	for r := range mem.roots {
+		seen[r] = true
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(seen), func(a, b Root) int { return int(a[0]) - int(b[0]) }) {
+		fmt.Fprintf(&s.out, " %c in %d", r[0], mem.roots[r])
+		for _, x := range mem.released {
+			if x.Root == r {
+				fmt.Fprintf(&s.out, ", removed by %d/%d", x.By.Origin-1, x.By.N)
+			}
+		}
+	}
+	s.out.WriteString("\n")
+}
+
+func (s *script) client(args []string) error {
+	i, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	b, err := (&Site{State: s.w.reps[i].mem, Self: s.w.reps[i].self}).Lookup(args[1])
+	if err != nil || b == nil {
+		return fmt.Errorf("no such mailbox: %w", err)
+	}
+	c := s.w.clients[0]
+	s.w.sync(c, i, b.ID)
+	rows := c.cache[b.ID].rows
+	fmt.Fprintf(&s.out, "client at %d: [", i)
+	for n, u := range slices.Sorted(maps.Keys(rows)) {
+		if n > 0 {
+			s.out.WriteByte(' ')
+		}
+		var code byte
+		fmt.Sscanf(rows[u], "%2x", &code)
+		fmt.Fprintf(&s.out, "%d=%s", u, strings.TrimSuffix(string(rune(code))+rows[u][2:], "()"))
+	}
+	s.out.WriteString("]\n")
+	return nil
+}
