@@ -42,13 +42,6 @@ var readmePorts = []int{1993, 9001, 9002, 9003, 9004, 20001, 20002, 21000, 30001
 // TestReadme does on a copy of the tree what a new user does.
 func TestReadme(t *testing.T) {
 	needs(t, "make")
-	for _, p := range readmePorts {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-		if err != nil {
-			t.Skipf("SKIPPED: the configuration's port %d is taken: %v", p, err)
-		}
-		l.Close()
-	}
 	dir := copyTree(t)
 	ctx := timeout(t, 10*time.Minute)
 	for _, step := range readmeSteps {
@@ -62,6 +55,13 @@ func TestReadme(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, bin)); err != nil {
 			t.Error(err)
 		}
+	}
+	for _, p := range readmePorts {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
+		if err != nil {
+			t.Skipf("SKIPPED: the configuration's port %d is taken: %v", p, err)
+		}
+		l.Close()
 	}
 	procs := make([]*process, len(readmeNodes))
 	for i, node := range readmeNodes {
