@@ -84,8 +84,14 @@ func (s *session) announceUntil(line <-chan idleEnd) idleEnd {
 	}
 }
 
-// announceNow sends what is new, if anything.
-func (s *session) announceNow() error {
+// announceNow sends what is new, if anything. A panic is an error here, so that
+// the other goroutine is waited for.
+func (s *session) announceNow() (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = s.recovered(value)
+		}
+	}()
 	s.out.acquire()
 	if err := s.sync(syncAll, false); err != nil {
 		return err

@@ -33,7 +33,6 @@ type session struct {
 	bad     int        // commands in a row that were no IMAP
 	leaving bool       // the client has logged out
 
-	begun      uint64 // where the current command begins in the client's stream
 	consumed   uint64 // where the last command that was answered ends
 	answerDue  bool   // there are responses, or a checkpoint, that were not sent
 	stateDirty stateChange
@@ -41,8 +40,8 @@ type session struct {
 
 // Serve runs the session of an authenticated client until the client logs out
 // or goes, the stream breaks, or ctx ends. It returns nil in the first two
-// cases, and when it had to say BYE to a client. conn and account are used by nobody else meanwhile; the caller
-// closes the account afterwards.
+// cases, and when it had to say BYE to a client. conn and account are used by
+// nobody else meanwhile; the caller closes the account afterwards.
 func Serve(ctx context.Context, conn Conn, account Account, opts Options) error {
 	s := newSession(ctx, conn, account, opts)
 	s.opts.Metrics.sessions.Inc()
@@ -99,8 +98,7 @@ func (s *session) next() error {
 		return s.unreadable(err)
 	}
 	began := time.Now()
-	s.begun = s.consumed
-	s.account.Command(s.begun + 1)
+	s.account.Command(s.consumed + 1) // where it begins: the same when it is replayed
 	name, result, err := s.execute(c)
 	s.opts.Metrics.observe(name, result, time.Since(began))
 	if err != nil {
