@@ -26,7 +26,7 @@ func benchAccount(b *testing.B, n int) *world {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	w := benchAccount(b, 0)
+	w := benchAccount(b, 1)
 	add := []Added{{Root: Root{1}, Size: 5000, Flags: []string{FlagSeen}}}
 	b.ReportAllocs()
 	for n := uint64(2); b.Loop(); n++ {

@@ -21,8 +21,8 @@ var (
 	ErrMalformed = errors.New("malformed encoding")
 )
 
-// writer appends the encoding's primitives. Numbers are unsigned varints,
-// origins and roots, being random, fixed-size.
+// writer appends the encoding's primitives. Numbers are varints; origins, roots
+// and times, which would fill one anyway, are of fixed size.
 type writer struct {
 	b       []byte
 	origins VC     // of the operation: tags name origins by their place in it
@@ -35,6 +35,7 @@ func (w *writer) byte(x byte)     { w.b = append(w.b, x) }
 func (w *writer) uint(x uint64)   { w.b = binary.AppendUvarint(w.b, x) }
 func (w *writer) int(x int64)     { w.b = binary.AppendVarint(w.b, x) }
 func (w *writer) fixed(x uint64)  { w.b = binary.BigEndian.AppendUint64(w.b, x) }
+func (w *writer) time(t Time)     { w.fixed(uint64(t)) }
 func (w *writer) root(x Root)     { w.b = append(w.b, x[:]...) }
 func (w *writer) string(s string) { w.uint(uint64(len(s))); w.b = append(w.b, s...) }
 
@@ -163,12 +164,16 @@ func (r *reader) int16() int16 {
 }
 
 func (r *reader) fixed() uint64 {
-	b := r.bytes(8)
-	if b == nil {
+	if len(r.b) < 8 {
+		r.fail(errShort)
 		return 0
 	}
-	return binary.BigEndian.Uint64(b)
+	x := binary.BigEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return x
 }
+
+func (r *reader) time() Time { return Time(r.fixed()) }
 
 // bytes returns the next n bytes, shared with the input, nil if there are fewer.
 func (r *reader) bytes(n int) []byte {

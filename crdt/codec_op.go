@@ -25,7 +25,7 @@ func (op *Op) AppendBinary(dst []byte) ([]byte, error) {
 	w := writer{b: dst, origins: op.Deps, own: op.Dot.Origin}
 	w.byte(opVersion)
 	w.dot(op.Dot)
-	w.uint(uint64(op.Time))
+	w.time(op.Time)
 	w.uint(uint64(op.Account))
 	w.vector(op.Deps)
 	w.byte(byte(op.Payload.kind()))
@@ -75,7 +75,7 @@ func DecodeHeader(b []byte) (Header, error) {
 
 func (r *reader) header() Header {
 	r.version(opVersion)
-	h := Header{Dot: r.dot(), Time: Time(r.uint()), Account: AccountID(r.uint32())}
+	h := Header{Dot: r.dot(), Time: r.time(), Account: AccountID(r.uint32())}
 	h.Deps = r.vector()
 	return h
 }

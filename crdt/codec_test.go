@@ -158,7 +158,7 @@ func TestNewerVersions(t *testing.T) {
 	if _, err := DecodeHeader(newer); !errors.Is(err, ErrVersion) {
 		t.Errorf("newer header: %v", err)
 	}
-	kindAt := 1 + 8 + 1 + 1 + 1 + 1
+	kindAt := 1 + 8 + 1 + 8 + 1 + 1
 	unknown := bytes.Clone(op)
 	if unknown[kindAt] != byte(kindTouch) {
 		t.Fatal("the kind is elsewhere")

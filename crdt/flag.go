@@ -194,7 +194,7 @@ func (w *writer) flag(f *Flag) {
 	if n>>1 == 0 {
 		w.string(f.Name)
 	}
-	w.uint(uint64(f.Time))
+	w.time(f.Time)
 }
 
 func commonNumber(name string) int {
@@ -203,7 +203,7 @@ func commonNumber(name string) int {
 
 // flags reads a list of registers into dst's memory.
 func (r *reader) flags(dst []Flag) []Flag {
-	n := r.count(2)
+	n := r.count(9)
 	if n == 0 {
 		return dst[:0]
 	}
@@ -220,7 +220,7 @@ func (r *reader) flags(dst []Flag) []Flag {
 		default:
 			r.fail(errNumber)
 		}
-		f.Time = Time(r.uint())
+		f.Time = r.time()
 	}
 	return dst
 }
