@@ -9,9 +9,10 @@ import (
 )
 
 // Mailbox names are text: NFC-normalised UTF-8 without control characters,
-// bounded in length and depth, no empty level. What they look like otherwise
-// ("../", "CON", "a\b") is of no importance, because they are never paths. The
-// first level in any case of INBOX is INBOX, so that there are no two trees of it.
+// bounded in length and depth, no empty level. They are never paths here; still
+// "." and ".." between slashes are refused, as clients and backup tools that keep
+// mailboxes in folders would stumble over them. The first level in any case of
+// INBOX is INBOX, so that there are no two trees of it.
 
 // mailbox reads an argument that is the name of a mailbox, after a space. The
 // name may be one that cannot exist; see [session.validName].
@@ -54,10 +55,24 @@ func (s *session) validName(name string) error {
 		strings.Contains(name, separator+separator) {
 		return &refusal{"CANNOT", "Mailbox name has an empty level"}
 	}
+	if looksLikePath(name) {
+		return &refusal{"CANNOT", `Mailbox name has "." or ".." as a path has`}
+	}
 	if strings.Count(name, separator) >= maxNameLevels {
 		return &refusal{"LIMIT", "Mailbox name has too many levels"}
 	}
 	return nil
+}
+
+// looksLikePath reports whether a name would lead somewhere else if somebody
+// took it for a path.
+func looksLikePath(name string) bool {
+	for element := range strings.SplitSeq(name, "/") {
+		if element == "." || element == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // forbidden characters are controls and those that end lines or have no meaning
