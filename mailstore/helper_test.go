@@ -12,8 +12,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
 )
+
+type entry = causal.Entry
 
 // node is a store with one replica, on a file system in memory.
 type node struct {

@@ -45,7 +45,7 @@ func (r *Replica) Open(ctx context.Context, user crdt.AccountID, login string, s
 }
 
 func (s *Account) bind(ctx context.Context, login string) error {
-	return s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
+	c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) {
 		boxes, err := payload(t.site().PrepareProvision())
 		if err != nil {
 			return nil, err
@@ -53,6 +53,14 @@ func (s *Account) bind(ctx context.Context, login string) error {
 		bind, err := payload(t.site().PrepareBindLogin(login))
 		return append(boxes, bind...), err
 	}, nil)
+	if err != nil {
+		return err
+	}
+	if len(c.dots) == 0 { // nothing that must be waited for
+		s.a.settle(c, nil)
+		return nil
+	}
+	return s.a.r.conclude(ctx, c)
 }
 
 // payload makes a list of what a prepare returned: a nil pointer is none.

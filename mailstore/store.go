@@ -53,7 +53,7 @@ type Options struct {
 	// its manifest failed). It must end the process and not return. nil exits with status 1.
 	Fatal func(error)
 
-	inlineBodies bool // keep large values in the tables (measurements)
+	separateBodies bool // keep large values in files of their own (to measure)
 }
 
 func (o Options) withDefaults() Options {
@@ -147,9 +147,13 @@ func (s *Store) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 << 10
 	}
+	// Bodies stay in the tables. They come in the order of their keys, so that
+	// compactions move whole tables: of 705 MB in bodies of 17.5 kB 249 MB were
+	// written again, 812 MB with values kept in files of their own, and 4 times
+	// as much as came in with random keys.
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
 		return pebble.ValueSeparationPolicy{
-			Enabled:               !s.opts.inlineBodies,
+			Enabled:               s.opts.separateBodies,
 			MinimumSize:           2 << 10,
 			MaxBlobReferenceDepth: 10,
 			RewriteMinimumAge:     15 * time.Minute,

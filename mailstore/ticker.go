@@ -107,7 +107,7 @@ func (r *Replica) tick(due []crdt.AccountID) {
 	defer r.store.leave()
 	var commits []*commit
 	for _, id := range due {
-		c, err := r.tickAccount(id)
+		c, err := r.tickAccount(id, false)
 		if err != nil {
 			r.warn("tick of an account", err)
 			r.ticker.soon(id, r.now()+retryDelay)
@@ -124,8 +124,9 @@ func (r *Replica) tick(due []crdt.AccountID) {
 	}
 }
 
-// tickAccount returns the commit of what an account does now, nil for nothing.
-func (r *Replica) tickAccount(id crdt.AccountID) (*commit, error) {
+// tickAccount returns the commit of what an account does now, nil for nothing;
+// force makes it do all that waits for a moment to come.
+func (r *Replica) tickAccount(id crdt.AccountID, force bool) (*commit, error) {
 	if err := r.mayWrite(); err != nil {
 		return nil, err
 	}
@@ -139,7 +140,7 @@ func (r *Replica) tickAccount(id crdt.AccountID) (*commit, error) {
 	t := a.begin()
 	defer t.drop()
 	site := t.site()
-	payloads, next, err := site.Tick(false)
+	payloads, next, err := site.Tick(force)
 	if err != nil {
 		return nil, err
 	}
