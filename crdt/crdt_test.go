@@ -362,6 +362,102 @@ func TestClockBehind(t *testing.T) {
 	}
 }
 
+// TestRemovalReportsEveryUID: a client may have a removed message under any UID
+// that it ever had, from a replica that is behind; all vanish with the removal.
+func TestRemovalReportsEveryUID(t *testing.T) {
+	w := newWorld(2)
+	do := func(i int, f func(*Site) (Payload, error)) *Op {
+		t.Helper()
+		op, err := w.do(i, f)
+		if err != nil || op == nil {
+			t.Fatal(op, err)
+		}
+		return op
+	}
+	do(0, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}}}, true) })
+	at := w.instances(0, Inbox)
+	do(0, func(s *Site) (Payload, error) { return s.reissueAll(at) })
+	w.flow()
+	do(0, func(s *Site) (Payload, error) { return s.PrepareExpunge(at) })
+	w.flow()
+	for i, r := range w.reps {
+		for _, u := range []UID{17, 26} {
+			if got, want := r.mem.vanished[Inbox][u], r.mem.boxes[Inbox].High; got != want {
+				t.Errorf("replica %d: UID %d vanished at %d, removal was %d", i, u, got, want)
+			}
+		}
+	}
+}
+
+// TestNudgeCarriesHorizon: a client's evidence may have raised the nudger's horizon
+// above all that the leader has heard of. The leader issues above it at once.
+func TestNudgeCarriesHorizon(t *testing.T) {
+	w, do := one(t)
+	do(func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}}, {Root: Root{2}}}, true) })
+	in := w.instances(0, Inbox)
+	nudge := &Nudge{H: 4000, List: []TagUID{{in[0].Tag, 17}, {in[1].Tag, 3}}}
+	more, err := w.site(0).Apply(&Op{Dot: Dot{2, 1}, Time: w.site(0).Mod, Payload: nudge})
+	if err != nil || len(more) != 1 {
+		t.Fatal(more, err)
+	}
+	// The second has another UID than the one that was refused: no need.
+	p, ok := more[0].(*Reissue)
+	if !ok || len(p.List) != 1 || p.List[0].Tag != in[0].Tag || p.List[0].UID <= 4000 {
+		t.Errorf("%+v", more[0])
+	}
+	w.reps[0].self.Leader = false
+	more, err = w.site(0).Apply(&Op{Dot: Dot{2, 2}, Time: w.site(0).Mod, Payload: nudge})
+	if err != nil || len(more) != 0 {
+		t.Errorf("not the leader: %v, %v", more, err)
+	}
+}
+
+// TestSameValueLater: a write of what is there already, but later, gets a MODSEQ,
+// because it may decide against a write between the two that only others had.
+func TestSameValueLater(t *testing.T) {
+	w, do := one(t)
+	do(func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}, Flags: []string{FlagSeen}}}, true) })
+	m := func() *Message { return w.reps[0].mem.messages[Instance{Inbox, Tag{1, 1, 0}}] }
+	before := m().Mod
+	later := w.site(0).Mod
+	store := func(n uint64, time Time, mode StoreMode) {
+		t.Helper()
+		p := &Store{Targets: w.instances(0, Inbox), Mode: mode, Flags: []string{FlagSeen}}
+		if _, err := w.site(0).Apply(&Op{Dot: Dot{2, n}, Time: time, Payload: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store(1, later, StoreAdd)
+	if m().Mod == before {
+		t.Error("no MODSEQ for a later write of the same value")
+	}
+	before = m().Mod
+	store(2, later-16, StoreRemove)
+	if m().Mod != before || !m().Has(FlagSeen) {
+		t.Error("an earlier write changed something")
+	}
+}
+
+// TestFirstBindingWins in whatever order two arrive.
+func TestFirstBindingWins(t *testing.T) {
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		w, _ := one(t)
+		first := w.site(0).Mod
+		ops := []*Op{
+			{Dot: Dot{2, 1}, Time: first, Payload: &BindLogin{"first"}},
+			{Dot: Dot{3, 1}, Time: first + 16, Payload: &BindLogin{"second"}},
+		}
+		for _, i := range order {
+			if _, err := w.site(0).Apply(ops[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := w.reps[0].mem.account.Login.Value; got != "first" {
+			t.Errorf("order %v: bound to %q", order, got)
+		}
+	}
+}
+
 // TestUIDSpaceEnds: near 2^32 there are errors, no wrap.
 func TestUIDSpaceEnds(t *testing.T) {
 	w := newWorld(2)

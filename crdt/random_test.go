@@ -154,6 +154,7 @@ func (a *act) copies(i int, box MailboxID) []Added {
 
 var (
 	messageActions = []string{"append", "append", "store", "store", "expunge", "move", "copy", "sync", "announce", "watch"}
+	moveActions    = []string{"append", "store", "expunge", "move", "move", "move", "move", "sync", "sync"}
 	mailboxActions = []string{"create", "create", "delete", "rename", "append", "subscribe", "provision", "bind"}
 	systemActions  = []string{"deliver", "deliver", "deliver", "deliver", "deliver", "flow", "tick", "wait", "restart"}
 )
@@ -168,6 +169,7 @@ func TestConvergence(t *testing.T) {
 		setup   []string
 	}{
 		{"messages", slices.Concat(messageActions, systemActions), true, []string{"A", "B"}},
+		{"moves", slices.Concat(moveActions, systemActions), true, []string{"A"}},
 		{"no leader", slices.Concat(messageActions, systemActions), false, []string{"A"}},
 		{"mailboxes", slices.Concat(mailboxActions, systemActions), true, nil},
 		{"all", slices.Concat(messageActions, mailboxActions, systemActions), true, nil},
