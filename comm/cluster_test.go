@@ -63,7 +63,8 @@ func newCluster(t testing.TB, names ...string) *cluster {
 	return c
 }
 
-// config is what a node is configured with unless a test changes it.
+// config is what a node is configured with unless a test changes it. Nothing but
+// what a test is about may need a timer, so there are none (but see beating).
 func (c *cluster) config(name string) comm.Config {
 	cfg := comm.Config{
 		Subnet: subnet, Name: name,
@@ -71,8 +72,7 @@ func (c *cluster) config(name string) comm.Config {
 		Credentials:  func(string) (credentials.TransportCredentials, error) { return insecure.NewCredentials(), nil },
 		Dial:         c.net.Dialer(name),
 		Logger:       c.nodes[name].log,
-		Heartbeat:    50 * time.Millisecond,
-		PeerTimeout:  time.Second,
+		Heartbeat:    time.Hour,
 		MaxBackoff:   100 * time.Millisecond,
 		ForwardDelay: -1,
 	}
@@ -83,6 +83,9 @@ func (c *cluster) config(name string) comm.Config {
 	}
 	return cfg
 }
+
+// beating makes a node show signs of life, and miss them, fast.
+func beating(cfg *comm.Config) { cfg.Heartbeat, cfg.PeerTimeout = 50*time.Millisecond, time.Second }
 
 // start boots a node over the disk that it has.
 func (c *cluster) start(name string, changes ...func(*comm.Config)) *node {

@@ -86,7 +86,7 @@ type Config struct {
 	Metrics *Metrics   // nil: none
 
 	Heartbeat    time.Duration // between signs of life
-	PeerTimeout  time.Duration // silence after which a stream is given up
+	PeerTimeout  time.Duration // silence after which a stream is given up; at least two heartbeats
 	MaxBackoff   time.Duration // longest pause between attempts to connect
 	ForwardDelay time.Duration // see causal.Config
 	Window       int           // bytes of one origin's operations under way or waiting; the same for all members
@@ -103,6 +103,7 @@ func (c *Config) setDefaults() {
 	set(&c.Heartbeat, DefaultHeartbeat)
 	set(&c.PeerTimeout, DefaultPeerTimeout)
 	set(&c.MaxBackoff, DefaultMaxBackoff)
+	c.PeerTimeout = max(c.PeerTimeout, 2*c.Heartbeat)
 	if c.ForwardDelay == 0 {
 		c.ForwardDelay = causal.DefaultForwardDelay
 	}

@@ -1,6 +1,10 @@
 package comm
 
-import "context"
+import (
+	"context"
+
+	"github.com/go-pluto/pluto/crdt"
+)
 
 // Feed takes a message as if the named peer had sent it, and applies what became
 // ready, without goroutines. The group must not be started.
@@ -38,4 +42,9 @@ func (g *Group) Greet(name string, h *Hello) error {
 func (g *Group) OwnHello() *Hello {
 	h, _ := g.hello()
 	return h
+}
+
+// NewTail returns the read function of a cache over a store.
+func NewTail(store Store, limit int) func(o crdt.Origin, from, to uint64, limit int) ([]Entry, error) {
+	return newTail(store, limit).read
 }

@@ -269,7 +269,7 @@ func notify(wake chan struct{}) {
 
 // life watches over one stream.
 type life struct {
-	heard  atomic.Int64 // Unix nanoseconds by the local clock
+	heard  atomic.Pointer[time.Time]
 	cancel atomic.Pointer[context.CancelCauseFunc]
 }
 
@@ -281,11 +281,18 @@ func (l *life) begin(cancel context.CancelCauseFunc) {
 func (l *life) end() { l.cancel.Store(nil) }
 
 // sign notes that the peer was heard.
-func (l *life) sign() { l.heard.Store(time.Now().UnixNano()) }
+func (l *life) sign() {
+	now := time.Now()
+	l.heard.Store(&now)
+}
 
+// check ends the stream if nothing was heard for longer than limit.
 func (l *life) check(limit time.Duration) {
-	silent := time.Duration(time.Now().UnixNano() - l.heard.Load())
-	if cancel := l.cancel.Load(); cancel != nil && silent > limit {
+	cancel := l.cancel.Load()
+	if cancel == nil {
+		return
+	}
+	if silent := time.Since(*l.heard.Load()); silent > limit {
 		(*cancel)(fmt.Errorf("nothing heard for %v", silent.Round(time.Millisecond)))
 	}
 }

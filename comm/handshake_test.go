@@ -115,6 +115,7 @@ func TestLostDisk(t *testing.T) {
 	c.connected("w1", "w2")
 	c.await(c.nodes["w1"].commit(1), "w2")
 	c.nodes["w1"].stop()
+	lost := c.nodes["w1"].store
 	c.nodes["w1"].store = commtest.NewStore(77, 1)
 	c.start("w1")
 	c.refused("w1", `"w1" was incarnation 0000000000000001 (slot 1, operations up to 1) and is now 000000000000004d`)
@@ -123,7 +124,7 @@ func TestLostDisk(t *testing.T) {
 		t.Error("ready without a confirmed slot")
 	}
 	c.nodes["w1"].stop()
-	forward := func(cfg *comm.Config) { cfg.ForwardDelay = 1 }
+	forward := func(cfg *comm.Config) { beating(cfg); cfg.ForwardDelay = 1 }
 	c.nodes["w2"].stop()
 	c.start("w2", forward)
 	c.start("w1", func(cfg *comm.Config) { cfg.Replaces = 1 })
@@ -135,7 +136,7 @@ func TestLostDisk(t *testing.T) {
 	c.start("w1")
 	c.connected("w1", "w2")
 	c.nodes["w1"].stop()
-	c.nodes["w1"].store = commtest.NewStore(1, 1)
+	c.nodes["w1"].store = lost
 	c.start("w1")
 	c.refused("w1", `"w1" was incarnation 000000000000004d`)
 }
@@ -196,7 +197,7 @@ func TestCopiedDirectory(t *testing.T) {
 // operations never arrived.
 func TestHighestIsRemembered(t *testing.T) {
 	c := newCluster(t, "w1", "w2")
-	c.startAll()
+	c.startAll(beating)
 	c.connected("w1", "w2")
 	w1, w2 := c.nodes["w1"], c.nodes["w2"]
 	backup := w1.store.Copy()
@@ -205,14 +206,14 @@ func TestHighestIsRemembered(t *testing.T) {
 	var disk gate
 	disk.close()
 	w2.store.OnApply = disk.apply
-	c.start("w2")
+	c.start("w2", beating)
 	w1.commit(1)
 	c.eventually("w2 has heard of it", func() bool { return w2.peer("w1").Missing == 1 })
 	w2.stop()
 	w1.stop()
 	w2.store = w2.store.Copy()
 	w1.store = backup
-	c.startAll()
+	c.startAll(beating)
 	c.refused("w2", "this replica's data are older")
 }
 

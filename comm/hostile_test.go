@@ -157,7 +157,7 @@ func TestDuplicateConnection(t *testing.T) {
 // TestSilentCaller is given up.
 func TestSilentCaller(t *testing.T) {
 	c := newCluster(t, "w1", "w2")
-	c.start("w1", func(cfg *comm.Config) { cfg.PeerTimeout = 100 * time.Millisecond })
+	c.start("w1", beating, func(cfg *comm.Config) { cfg.PeerTimeout = 100 * time.Millisecond })
 	r := c.call(t, "w2", "w1")
 	r.hello(func(*comm.Hello) {})
 	r.ends(codes.Internal, "nothing heard for")

@@ -72,6 +72,7 @@ func TestRandomSchedules(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, n := range w.nodes {
+					w.decided(t, n)
 					for x, how := range n.waits {
 						if how != "pending" {
 							w.honest(t, n, x)
@@ -83,6 +84,20 @@ func TestRandomSchedules(t *testing.T) {
 		})
 		w.settle(t)
 	})
+}
+
+// decided checks that nobody waits for what is known, and that what is said to
+// be on enough disks is.
+func (w *world) decided(t *rapid.T, n *node) {
+	if n.machine == nil {
+		return
+	}
+	for _, x := range n.machine.waiters.list {
+		if n.machine.decide(x) {
+			t.Fatalf("%s still waits for operation %d, with %d of %d", n.name, x.n, x.Have, x.Need)
+		}
+	}
+	w.honest(t, n, &Waiter{n: n.machine.Satisfied(), Have: n.machine.cfg.AckPeers})
 }
 
 // honest checks that as many peers have the operation on disk as w says.

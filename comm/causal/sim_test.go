@@ -2,7 +2,6 @@ package causal
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -198,8 +197,7 @@ func (w *world) apply(n *node) error {
 	return nil
 }
 
-// acknowledge sends a node's vector on all streams to it; only the newest
-// that is not yet under way counts.
+// acknowledge sends a node's vector on all streams to it.
 func (w *world) acknowledge(n *node) {
 	for _, p := range w.names {
 		if t := w.wires[wire{p, n.name}]; t != nil {
@@ -367,11 +365,4 @@ func (w *world) state() string {
 		b.WriteString("\n")
 	}
 	return b.String()
-}
-
-// links returns the streams that are up, in order.
-func (w *world) links() []wire {
-	return slices.SortedFunc(maps.Keys(w.wires), func(a, b wire) int {
-		return strings.Compare(a.from+">"+a.to, b.from+">"+b.to)
-	})
 }
