@@ -96,16 +96,31 @@ func (t *accountTable) evict(a *account) {
 	t.idle.Remove(a.idle)
 	delete(t.m, a.id)
 	a.r.store.opts.Metrics.accounts.Dec()
+	if a.r.store.enter() != nil {
+		return // Close has done it
+	}
+	defer a.r.store.leave()
 	if err := a.writeDirty(); err != nil {
 		a.r.warn("write horizons of an account", err)
 	}
 }
 
-func (a *account) writeDirty() error {
-	if a.r.store.enter() != nil {
-		return nil // closed: the next start has another boot id
+// writeAll writes what only memory knows, when the store is closed.
+func (t *accountTable) writeAll() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, a := range t.m {
+		a.mu.Lock()
+		err := a.writeDirty()
+		a.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
-	defer a.r.store.leave()
+	return nil
+}
+
+func (a *account) writeDirty() error {
 	for id, s := range a.boxes {
 		if s == nil || !s.dirty || a.r.store.Err() != nil {
 			continue

@@ -32,6 +32,7 @@ type commit struct {
 	shown     crdt.VC    // the account's vector with it
 	exposures []exposure
 	began     time.Time
+	before    *commit // of the same change, to be shown with it
 
 	// Under publisher.pub:
 	settled bool
@@ -48,11 +49,19 @@ type origin struct {
 	fence func() error // why the session must not commit now, nil result: it may
 }
 
-// commitLocal applies prepared payloads as own operations, in one batch, with
-// what `after` (which may be nil) adds to the transaction then. Under a.mu. On
-// an error nothing has changed.
-func (a *account) commitLocal(t *tx, from origin, payloads []crdt.Payload, after func(*tx) error) (*commit, error) {
+// localChange is a local change that has been prepared.
+type localChange struct {
+	from     origin
+	payloads []crdt.Payload
+	after    func(*tx) error // adds to the transaction when they are applied, may be nil
+	more     bool            // others of the same preparation follow
+}
+
+// commitLocal applies prepared payloads as own operations, in one batch. Under
+// a.mu. On an error nothing has changed.
+func (a *account) commitLocal(t *tx, change localChange) (*commit, error) {
 	r := a.r
+	from, payloads, after := change.from, change.payloads, change.after
 	if err := r.store.room(int64(t.batch.Len())); err != nil {
 		return nil, err
 	}
@@ -86,7 +95,7 @@ func (a *account) commitLocal(t *tx, from origin, payloads []crdt.Payload, after
 		if err := t.log(op); err != nil {
 			return nil, err
 		}
-		if payloads, err = t.follow(payloads, i, more); err != nil {
+		if payloads, err = t.follow(payloads, i < len(payloads)-1 || change.more, more); err != nil {
 			return nil, err
 		}
 		dots = append(dots, op.Dot)
@@ -146,14 +155,14 @@ func (a *account) keep(t *tx) (*commit, error) {
 	return c, a.submit(t, c, a.r.seq.vector, a.r.seq.clock)
 }
 
-// follow puts what operation i brings about behind the payloads. What was
-// prepared before another payload was applied may give UIDs that that one
-// takes: then it is left to the next tick, which prepares it anew.
-func (t *tx) follow(payloads []crdt.Payload, i int, more []crdt.Payload) ([]crdt.Payload, error) {
+// follow puts what an operation brings about behind the payloads. If others are
+// prepared that are not applied yet, both might give the same UIDs: then it is
+// left to the next tick, which prepares it anew.
+func (t *tx) follow(payloads []crdt.Payload, others bool, more []crdt.Payload) ([]crdt.Payload, error) {
 	if len(more) == 0 {
 		return payloads, nil
 	}
-	if i < len(payloads)-1 {
+	if others {
 		t.tick = true
 		return payloads, nil
 	}
@@ -342,6 +351,12 @@ func newBodies(op *crdt.Op) []crdt.Root {
 
 // synced waits until a commit is durable here and tells whom it concerns.
 func (r *Replica) synced(c *commit) error {
+	if c.before != nil {
+		if err := r.synced(c.before); err != nil {
+			c.account.settle(c, err)
+			return err
+		}
+	}
 	if c.batch == nil {
 		return nil // it changes nothing
 	}

@@ -168,7 +168,7 @@ func (r *Replica) receive(e *causal.Entry) ([]*commit, error) {
 	}
 	t := a.begin()
 	defer t.drop()
-	own, err := a.commitLocal(t, origin{}, more, nil)
+	own, err := a.commitLocal(t, localChange{payloads: more})
 	if err != nil {
 		r.warn("follow up an operation of a peer", err)
 		r.ticker.soon(a.id, r.now()+retryDelay)

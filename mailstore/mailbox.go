@@ -72,10 +72,11 @@ func (t *tx) openBox(id crdt.MailboxID) (*openBox, error) {
 	box := &openBox{id: id, keywords: make(keywordSets), handles: make(map[*Mailbox]struct{})}
 	rows := make([]row, 0, b.Messages)
 	t.key = t.keys.messages(t.key[:0], t.a.id, id)
+	var m crdt.Message
 	err = t.scan(func(_, v []byte) error {
-		m, err := crdt.DecodeMessage(v)
+		err := m.UnmarshalBinary(v)
 		if err == nil && m.Exp != 0 {
-			rows = append(rows, box.keywords.rowOf(m))
+			rows = append(rows, box.keywords.rowOf(&m))
 		}
 		return err
 	})
@@ -385,36 +386,4 @@ func (t *tx) sources(payloads []crdt.Payload) ([]crdt.UID, error) {
 		}
 	}
 	return uids, nil
-}
-
-// maxTargets is the largest list of one operation; longer ones become several,
-// in one batch.
-const maxTargets = 10000
-
-// split cuts payloads with long lists.
-func split(payloads []crdt.Payload) []crdt.Payload {
-	var out []crdt.Payload
-	for _, p := range payloads {
-		switch p := p.(type) {
-		case *crdt.Append:
-			for part := range slices.Chunk(p.Messages, maxTargets) {
-				out = append(out, &crdt.Append{Box: p.Box, Messages: part, NewBody: p.NewBody})
-			}
-		case *crdt.Store:
-			for part := range slices.Chunk(p.Targets, maxTargets) {
-				out = append(out, &crdt.Store{Targets: part, Mode: p.Mode, Flags: p.Flags, Base: p.Base})
-			}
-		case *crdt.Expunge:
-			for part := range slices.Chunk(p.Targets, maxTargets) {
-				out = append(out, &crdt.Expunge{Targets: part})
-			}
-		case *crdt.Move:
-			for part := range slices.Chunk(p.Entries, maxTargets) {
-				out = append(out, &crdt.Move{Dst: p.Dst, Entries: part})
-			}
-		default:
-			out = append(out, p)
-		}
-	}
-	return out
 }

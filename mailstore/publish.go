@@ -37,7 +37,9 @@ func (p *publisher) enqueue(c *commit) {
 func (p *publisher) settle(c *commit, err error) {
 	p.pub.Lock()
 	defer p.pub.Unlock()
-	c.settled, c.err = true, err
+	for b := c; b != nil; b = b.before {
+		b.settled, b.err = true, err
+	}
 	n := 0
 	for ; n < len(p.queue) && p.queue[n].settled; n++ {
 		p.show(p.queue[n])

@@ -251,7 +251,7 @@ func (r *Replica) task(f func()) bool {
 
 // wait returns when all tasks have ended; r.ctx has been cancelled.
 func (r *Replica) wait() {
-	r.tasksM.Lock()
-	defer r.tasksM.Unlock()
+	r.tasksM.Lock() // whoever was about to start one has
+	r.tasksM.Unlock()
 	r.tasks.Wait()
 }

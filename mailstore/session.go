@@ -159,33 +159,49 @@ func (s *Account) commit(ctx context.Context, prepare func(*tx) ([]crdt.Payload,
 	c, err := s.apply(prepare, after)
 	s.a.mu.Unlock()
 	defer s.a.r.store.leave()
+	if c == nil {
+		return nil, translate(err)
+	}
+	if e := s.a.r.synced(c); e != nil {
+		return nil, e
+	}
+	if err != nil { // only the first batches of a long list were written
+		s.a.r.concludeLater(c)
+		return nil, translate(err)
+	}
+	return c, nil
+}
+
+// apply prepares a change and hands it to the database. Under a.mu.
+func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*tx) error) (*commit, error) {
+	t := s.a.begin()
+	defer func() { t.drop() }()
+	payloads, err := prepare(t)
 	if err != nil {
 		return nil, err
 	}
-	return c, s.a.r.synced(c)
-}
-
-func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*tx) error) (*commit, error) {
-	t := s.a.begin()
-	defer t.drop()
-	payloads, err := prepare(t)
-	if err != nil {
-		return nil, translate(err)
-	}
-	payloads = split(payloads)
-	var c *commit
-	if len(payloads) == 0 {
-		c, err = s.a.keep(t)
+	groups := split(payloads)
+	if len(groups) == 0 {
+		c, err := s.a.keep(t)
 		if c == nil && err == nil {
 			c = s.a.nothing()
 		}
-	} else {
-		c, err = s.a.commitLocal(t, s.origin(), payloads, after)
-		for _, p := range payloads {
+		return c, err
+	}
+	var c *commit
+	for i, group := range groups {
+		step := localChange{from: s.origin(), payloads: group, after: after, more: i < len(groups)-1}
+		next, err := s.a.commitLocal(t, step)
+		if err != nil {
+			return c, err
+		}
+		for _, p := range group {
 			s.index += instances(p)
 		}
+		next.before, c = c, next
+		t = t.next()
 	}
-	return c, translate(err)
+	return c, nil
 }
 
 // nothing is a commit that changes nothing, and is concluded after those

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -111,8 +112,11 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open mail store: %w", err)
 	}
 	lock, err := pebble.LockDirectory(dir, opts.FS)
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w (%w)", ErrLocked, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open mail store %s: %w (%w)", dir, ErrLocked, err)
+		return nil, fmt.Errorf("open mail store %s: %w", dir, err)
 	}
 	defer lock.Close() // the database holds it from here on
 	s.db, err = pebble.Open(dir, s.pebbleOptions(lock))
@@ -245,10 +249,12 @@ func (s *Store) Close() error {
 		r.cancel()
 	}
 	<-s.idle
+	var err error
 	for _, r := range replicas {
 		r.wait()
+		err = errors.Join(err, r.accounts.writeAll())
 	}
-	if err := s.db.Close(); err != nil {
+	if err := errors.Join(err, s.db.Close()); err != nil {
 		return fmt.Errorf("close mail store %s: %w", s.dir, err)
 	}
 	return nil

@@ -151,7 +151,7 @@ func (r *Replica) tickAccount(id crdt.AccountID, force bool) (*commit, error) {
 	if len(payloads) == 0 {
 		c, err = a.keep(t)
 	} else {
-		c, err = a.commitLocal(t, origin{}, payloads, nil)
+		c, err = a.commitLocal(t, localChange{payloads: payloads})
 	}
 	if c == nil || err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,6 +53,15 @@ type txMessage struct {
 
 func (a *account) begin() *tx {
 	return &tx{a: a, db: a.r.store.db, keys: a.r.keys, batch: a.r.store.db.NewBatch()}
+}
+
+// next begins another transaction after t was committed, with what t has read
+// and not changed.
+func (t *tx) next() *tx {
+	n := t.a.begin()
+	n.messages = t.messages
+	maps.DeleteFunc(n.messages, func(_ crdt.Instance, m *txMessage) bool { return m.dirty })
+	return n
 }
 
 // drop ends a transaction that is not to be committed.

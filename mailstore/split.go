@@ -1,0 +1,57 @@
+package mailstore
+
+import (
+	"slices"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// Long lists become several operations. Those of STORE, EXPUNGE and MOVE have a
+// batch each, so that they do not keep other accounts waiting while they are
+// applied: half of such a command is no nonsense, should the power fail in the
+// middle. Those of COPY, which is all or nothing, share one batch. All are shown
+// together.
+const (
+	maxTargets = 2000
+	maxAdded   = 10000
+)
+
+// split returns the payloads of each batch.
+func split(payloads []crdt.Payload) [][]crdt.Payload {
+	if len(payloads) != 1 {
+		return whole(payloads)
+	}
+	var out [][]crdt.Payload
+	add := func(p crdt.Payload) { out = append(out, []crdt.Payload{p}) }
+	switch p := payloads[0].(type) {
+	case *crdt.Store:
+		for part := range slices.Chunk(p.Targets, maxTargets) {
+			add(&crdt.Store{Targets: part, Mode: p.Mode, Flags: p.Flags, Base: p.Base})
+		}
+	case *crdt.Expunge:
+		for part := range slices.Chunk(p.Targets, maxTargets) {
+			add(&crdt.Expunge{Targets: part})
+		}
+	case *crdt.Move:
+		for part := range slices.Chunk(p.Entries, maxTargets) {
+			add(&crdt.Move{Dst: p.Dst, Entries: part})
+		}
+	case *crdt.Append:
+		var all []crdt.Payload
+		for part := range slices.Chunk(p.Messages, maxAdded) {
+			all = append(all, &crdt.Append{Box: p.Box, Messages: part, NewBody: p.NewBody})
+		}
+		return whole(all)
+	default:
+		add(p)
+	}
+	return out
+}
+
+// whole returns the payloads as those of one batch, none if there are none.
+func whole(payloads []crdt.Payload) [][]crdt.Payload {
+	if len(payloads) == 0 {
+		return nil
+	}
+	return [][]crdt.Payload{payloads}
+}
