@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -208,7 +209,7 @@ func (s *Site) renameInbox(n *names, to string) (*RenameInbox, error) {
 			list = append(list, m)
 		}
 	}
-	slices.SortFunc(list, func(a, b *Message) int { return less(a.Reg < b.Reg) })
+	slices.SortFunc(list, func(a, b *Message) int { return cmp.Compare(a.Reg, b.Reg) })
 	targets := make([]Instance, len(list))
 	for i, m := range list {
 		targets[i] = Instance{Inbox, m.Tag}

@@ -1,8 +1,10 @@
 package crdt
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,7 +106,7 @@ func (s *Site) names() (*names, error) {
 		}
 		boxes = append(boxes, inbox)
 	}
-	slices.SortFunc(boxes, func(a, b *Mailbox) int { return less(a.ID < b.ID) })
+	slices.SortFunc(boxes, func(a, b *Mailbox) int { return cmp.Compare(a.ID, b.ID) })
 	n := &names{
 		boxes: boxes,
 		owner: make(map[string]*Mailbox, len(boxes)),
@@ -121,7 +123,7 @@ func (s *Site) names() (*names, error) {
 func (n *names) show() {
 	for _, b := range n.boxes {
 		n.made[b.Created] = append(n.made[b.Created], b)
-		if o := n.owner[b.Name.Value]; o == nil || b.UIDValidity() >= o.UIDValidity() {
+		if o := n.owner[b.Name.Value]; o == nil || b.owns(o) {
 			n.owner[b.Name.Value] = b
 		}
 	}
@@ -163,16 +165,51 @@ func (s *Site) List() ([]Listed, error) {
 }
 
 // Lookup returns the mailbox that is shown under a name, nil if there is none.
+// What cannot be a name names nothing.
 func (s *Site) Lookup(name string) (*Mailbox, error) {
-	name, err := CanonicalName(name, s.Self.Separator)
+	canonical, err := CanonicalName(name, s.Self.Separator)
+	if errors.Is(err, ErrName) {
+		return nil, nil
+	}
+	if canonical == inboxName {
+		return s.mailbox(Inbox)
+	}
+	boxes, err := s.State.Mailboxes()
 	if err != nil {
-		return nil, nil //nolint:nilerr // what cannot be a name names nothing
+		return nil, fmt.Errorf("look up %q: %w", name, err)
+	}
+	var owner *Mailbox
+	conflicts := false
+	for _, b := range boxes {
+		if b.Name.Value == canonical && (owner == nil || b.owns(owner)) {
+			owner = b
+		}
+		// A suffixed name is that of a record named by its beginning.
+		conflicts = conflicts || strings.HasPrefix(canonical, b.Name.Value+"~")
+	}
+	if owner != nil && owner.Live() || !conflicts {
+		return owner.ifLive(), nil
 	}
 	n, err := s.names()
 	if err != nil {
 		return nil, fmt.Errorf("look up %q: %w", name, err)
 	}
-	return n.shown[name], nil
+	return n.shown[canonical], nil
+}
+
+// owns reports whether of two records with one name b has it.
+func (b *Mailbox) owns(o *Mailbox) bool {
+	if b.UIDValidity() != o.UIDValidity() {
+		return b.UIDValidity() > o.UIDValidity()
+	}
+	return b.ID > o.ID
+}
+
+func (b *Mailbox) ifLive() *Mailbox {
+	if b == nil || !b.Live() {
+		return nil
+	}
+	return b
 }
 
 // Fix returns the repairs of UIDVALIDITY that are due: what is shown under a

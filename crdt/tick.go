@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -109,7 +110,7 @@ func (s *Site) waiting(list []Instance) ([]*Message, error) {
 			out = append(out, m)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Message) int { return less(a.Reg < b.Reg) })
+	slices.SortFunc(out, func(a, b *Message) int { return cmp.Compare(a.Reg, b.Reg) })
 	return out, nil
 }
 
