@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,9 +118,15 @@ func skipShort(t *testing.T) {
 	}
 }
 
-// showLogs prints the ends of the nodes' logs when the test failed.
+// showLogs prints the ends of the nodes' logs when the test failed. A panic or a
+// data race in them makes it fail.
 func showLogs(t *testing.T, c *cluster.Cluster) {
 	t.Cleanup(func() {
+		for _, n := range c.Nodes() {
+			if log, err := n.Log(); err != nil || strings.Contains(log, "\npanic: ") || strings.Contains(log, "DATA RACE") {
+				t.Errorf("%s: a panic or a data race in its log (%v):\n%s", n.Name, err, n.LogTail(80))
+			}
+		}
 		if t.Failed() {
 			t.Log(c.Logs(25))
 		}
