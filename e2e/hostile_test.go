@@ -229,7 +229,7 @@ func TestGuessing(t *testing.T) {
 
 // endlessLine writes a line without end until the server has had enough.
 func endlessLine(t *testing.T, c *cluster.Cluster) {
-	const most = 300 << 20
+	const most = 64 << 20
 	x := dialRaw(t, c, c.EU)
 	x.login(userHostile)
 	ended := make(chan string, 1)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -19,11 +20,25 @@ import (
 	"github.com/go-pluto/pluto/telemetry"
 )
 
+// One who guesses passwords delays others behind the same address who have not
+// logged in there before, as in a school or behind webmail: not by much.
+const (
+	maxAddressDelay = 4 * time.Second
+	maxAddressQueue = 12 * time.Second
+)
+
+// startGrace is how long a distributor that has just started waits for its own
+// workers before it calls itself ready with others alone: logins would go to
+// storage for no reason.
+const startGrace = 3 * time.Second
+
 // edge is a running distributor with what it needs around it.
 type edge struct {
 	server    *distributor.Server
 	backend   io.Closer // of the authenticator; may be nil
 	telemetry *telemetry.Server
+	started   time.Time
+	own       map[string]bool // names of the region's workers
 	serving   sync.WaitGroup
 	failed    chan error
 }
@@ -35,9 +50,12 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 		return nil, errors.New("the configuration has no section [Distributor]; write one or start another role")
 	}
 	if d.ListenLMTPAddr != "" {
-		return nil, fmt.Errorf("Distributor.ListenLMTPAddr = %q: this version takes no mail by LMTP; leave the key empty", d.ListenLMTPAddr)
+		return nil, fmt.Errorf("key Distributor.ListenLMTPAddr = %q: this version takes no mail by LMTP; leave it empty", d.ListenLMTPAddr)
 	}
-	e := &edge{failed: make(chan error, 1)}
+	e := &edge{failed: make(chan error, 1), started: time.Now(), own: map[string]bool{}}
+	for _, w := range cfg.Workers {
+		e.own[w.Name] = true
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Stop(context.Background()))
@@ -64,6 +82,7 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 		Greeting: cfg.IMAP.Greeting,
 		TLS:      crypto.PublicTLS(public),
 		Auth:     auth.Measured(users, auth.NewMetrics(registry)),
+		Throttle: auth.NewThrottle(auth.ThrottleOptions{MaxAddress: maxAddressDelay, MaxQueue: maxAddressQueue}),
 		Route:    func(user uint32) []distributor.Replica { return replicas(cfg.Replicas(user)) },
 		Replicas: replicas(cfg.AllReplicas()),
 		DialTLS: func(r distributor.Replica) *tls.Config {
@@ -129,7 +148,7 @@ func (e *edge) listen(d *config.Distributor) error {
 		}
 		l, err := net.Listen("tcp", at.addr)
 		if err != nil {
-			return fmt.Errorf("Distributor.%s = %q: %w", at.key, at.addr, err)
+			return fmt.Errorf("listen at Distributor.%s = %q: %w", at.key, at.addr, err)
 		}
 		e.serving.Go(func() {
 			if err := at.serve(l); !errors.Is(err, distributor.ErrShutdown) {
@@ -143,8 +162,8 @@ func (e *edge) listen(d *config.Distributor) error {
 	return nil
 }
 
-// state is ready when every user has a replica that can be reached, as far as
-// that can be told: at least one is up.
+// state is ready when some replica can be reached and, just after the start,
+// all workers of the region.
 func (e *edge) state() telemetry.State {
 	var s telemetry.State
 	reachable := 0
@@ -152,6 +171,9 @@ func (e *edge) state() telemetry.State {
 		if up {
 			reachable++
 			continue
+		}
+		if e.own[r.Name] && time.Since(e.started) < startGrace {
+			s.NotReady = append(s.NotReady, fmt.Sprintf("%s %s at %s was not reached yet", r.Role, r.Name, r.Addr))
 		}
 		s.Degraded = append(s.Degraded, fmt.Sprintf("%s %s at %s cannot be reached", r.Role, r.Name, r.Addr))
 	}

@@ -10,7 +10,7 @@ type Limits struct {
 	Line     int   // bytes of a command's lines together, without literals
 	Literal  int64 // the largest ordinary literal, which is held in memory
 	Literals int   // number of literals in a command, streamed ones included
-	Drain    int64 // bytes of a line, or of a command's unwanted literals, that are skipped
+	Drain    int64 // bytes of a command's unwanted literals, or of a line up to maxLineDrain, that are skipped
 }
 
 // The limits for clients that are not known yet, and for those that are.
@@ -23,6 +23,7 @@ const (
 	initialBuffer = 1 << 10  // most commands are short and most sessions idle
 	keptBuffer    = 16 << 10 // a larger buffer is given back when it is empty
 	maxEmptyReads = 100      // of a source that returns neither bytes nor an error
+	maxLineDrain  = 16 << 20 // no program sends such a line by mistake
 	maxTag        = 1 << 10  // looked at for the tag of a line that is too long
 	markerWindow  = 32       // looked at for the literal marker of such a line
 )
@@ -179,7 +180,7 @@ func (r *Reader) skipLine(start int) error {
 		if lf >= 0 {
 			line = line[:lf]
 		}
-		if int64(skipped+len(line)) > r.limits.Drain {
+		if int64(skipped+len(line)) > min(r.limits.Drain, maxLineDrain) {
 			return r.fail(&ProtocolError{Message: "Command line is too long"})
 		}
 		if lf >= 0 {
