@@ -90,7 +90,7 @@ type Config struct {
 	MaxBackoff   time.Duration // longest pause between attempts to connect
 	ForwardDelay time.Duration // see causal.Config
 	Window       int           // bytes of one origin's operations under way or waiting; the same for all members
-	TailCache    int           // bytes of recent own operations kept in memory
+	TailCache    int           // bytes of recent own operations kept in memory; negative: none
 }
 
 func (c *Config) setDefaults() {

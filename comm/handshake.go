@@ -102,29 +102,28 @@ func stale(err error) error {
 }
 
 // tipOf returns the last operation that is here of a peer's incarnation.
-func (g *Group) tipOf(origin crdt.Origin, logged crdt.VC) (*Tip, error) {
+func (g *Group) tipOf(origin crdt.Origin, logged crdt.VC) *Tip {
 	n := logged.Get(origin)
 	if n == 0 {
-		return nil, nil
+		return nil
 	}
-	hash, err := g.hashOf(crdt.Dot{Origin: origin, N: n})
-	if err != nil {
-		return nil, err
-	}
-	return &Tip{Number: n, Hash: hash}, nil
+	return &Tip{Number: n, Hash: g.hashOf(crdt.Dot{Origin: origin, N: n})}
 }
 
-// hashOf returns the hash of an operation in the log; nil if it is not there any more.
-func (g *Group) hashOf(d crdt.Dot) ([]byte, error) {
+// hashOf returns the hash of an operation in the log; nil if it cannot be read,
+// as when the log was cut behind it. Peers can then not be compared, which is
+// no reason to part from them.
+func (g *Group) hashOf(d crdt.Dot) []byte {
 	list, err := g.store.Read(d.Origin, d.N, 1)
 	if err != nil {
-		return nil, fmt.Errorf("read operation %d of %s: %w", d.N, d.Origin, err)
+		level.Warn(g.logger).Log("msg", "logs cannot be compared", "origin", d.Origin, "operation", d.N, "err", err)
+		return nil
 	}
 	if len(list) == 0 || list[0].Dot != d {
-		return nil, nil
+		return nil
 	}
 	sum := sha256.Sum256(list[0].Data)
-	return sum[:], nil
+	return sum[:]
 }
 
 // compareTip finds out whether the operations that a peer has of this replica
@@ -134,10 +133,7 @@ func (g *Group) compareTip(name string, tip *Tip) error {
 	if tip.GetNumber() == 0 || len(tip.GetHash()) == 0 {
 		return nil
 	}
-	hash, err := g.hashOf(crdt.Dot{Origin: g.origin, N: tip.GetNumber()})
-	if err != nil {
-		return err
-	}
+	hash := g.hashOf(crdt.Dot{Origin: g.origin, N: tip.GetNumber()})
 	if hash != nil && !bytes.Equal(hash, tip.GetHash()) {
 		return &staleHere{fmt.Errorf("%w: operation %d of incarnation %s is another one at %q than here", causal.ErrStale, tip.GetNumber(), g.origin, name)}
 	}

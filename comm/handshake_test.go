@@ -207,6 +207,7 @@ func TestHighestIsRemembered(t *testing.T) {
 	disk.close()
 	w2.store.OnApply = disk.apply
 	c.start("w2", beating)
+	c.connected("w1", "w2")
 	w1.commit(1)
 	c.eventually("w2 has heard of it", func() bool { return w2.peer("w1").Missing == 1 })
 	w2.stop()
@@ -248,6 +249,21 @@ func TestConfirmation(t *testing.T) {
 		if !g.Status().Ready() {
 			t.Error("not ready")
 		}
+	}
+}
+
+// TestConfirmedByCaller: a peer that calls and goes on after the hellos has
+// confirmed the slot, even if it cannot be called itself.
+func TestConfirmedByCaller(t *testing.T) {
+	c := newCluster(t, "w1", "w2")
+	w1 := c.start("w1")
+	r := c.call(t, "w2", "w1")
+	r.hello(func(*comm.Hello) {})
+	r.send(&comm.Up{Heartbeat: &comm.Heartbeat{}})
+	select {
+	case <-w1.group.Confirmed():
+	case <-c.ctx.Done():
+		t.Fatal("not confirmed")
 	}
 }
 

@@ -91,9 +91,7 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 	if err != nil {
 		return err
 	}
-	if own.Tip, err = g.tipOf(in.origin, logged); err != nil {
-		return err
-	}
+	own.Tip = g.tipOf(in.origin, logged)
 	in.announced.Store(has.Get(in.origin))
 	in.life.begin(cancel)
 	g.mu.Lock()

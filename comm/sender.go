@@ -337,6 +337,9 @@ type frame struct {
 // add puts an operation into the message, after the bodies that it brings, and
 // sends the message when it is full.
 func (f *frame) add(ctx context.Context, e *Entry) error {
+	if len(e.Data) > MaxOperation {
+		return fmt.Errorf("operation %d of %s has %d bytes, limit %d: it cannot be sent", e.Dot.N, e.Dot.Origin, len(e.Data), MaxOperation)
+	}
 	for _, root := range e.Bodies {
 		if err := f.addBody(ctx, root); err != nil {
 			return err

@@ -155,11 +155,21 @@ func TestWaitRunsOutOnce(t *testing.T) {
 	if w := w1.group.Status().Waiting; w != 0 {
 		t.Errorf("%d wait", w)
 	}
+	// When it has caught up it is waited for again, and can be late again.
 	disk.open()
 	c.caughtUp("w1", "w2")
 	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
 		t.Fatal(err)
 	}
+	c.caughtUp("w1", "w2")
+	disk.close()
+	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+		t.Fatal(err)
+	}
+	if !w1.peer("w2").Behind {
+		t.Error("w2 let another wait run out and is not said to be behind")
+	}
+	disk.open()
 }
 
 func TestWaitStrict(t *testing.T) {
