@@ -150,6 +150,9 @@ func TestStagedOrphans(t *testing.T) {
 	if err := n.PutBodyChunk(root, 1, trailer{size: chunkSize}.append(nil), true); err != nil {
 		t.Fatal(err)
 	}
+	if err := n.PutBodyChunk(newRoot(n.opts.Now()), 0, randomBytes(chunkSize), false); err != nil { // in the middle
+		t.Fatal(err)
+	}
 	s.Close()
 	n.reopen()
 	if left := bodyKeys(t, n) - with; left != 0 {

@@ -38,7 +38,7 @@ func testOptions(fs vfs.FS) Options {
 }
 
 func newNode(t testing.TB, slot crdt.Slot) *node {
-	n := &node{t: t, fs: vfs.NewMem(), slot: slot}
+	n := &node{t: t, fs: vfs.NewCrashableMem(), slot: slot}
 	n.open()
 	t.Cleanup(func() { n.close() })
 	return n

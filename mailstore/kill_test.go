@@ -41,7 +41,6 @@ func killedWriter(dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("started", r.Origin())
 	var wg sync.WaitGroup
 	errs := make(chan error, killedClients)
 	for i := range killedClients {
@@ -152,7 +151,7 @@ func note(t *testing.T, line string, known []map[string]killedMail) {
 	var i int
 	var uid crdt.UID
 	if k, _ := fmt.Sscan(line, &what, &i, &uid, &content); k < 4 {
-		return // the greeting, or a line cut off by the kill
+		return // cut off by the kill
 	}
 	m := known[i][content]
 	if m.uid != 0 && m.uid != uid {

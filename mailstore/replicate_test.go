@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -68,18 +70,14 @@ func settle(t testing.TB, nodes ...*node) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		moved := 0
+		moved := false
 		for _, a := range nodes {
 			for _, b := range nodes {
-				if a != b {
-					moved += a.pull(b)
-				}
+				moved = a != b && a.pull(b) > 0 || moved
 			}
+			moved = a.forceTick() || moved
 		}
-		for _, a := range nodes {
-			moved += a.forceTicks()
-		}
-		if moved == 0 {
+		if !moved && !slices.ContainsFunc(nodes, func(n *node) bool { return !n.Logged().Equal(nodes[0].Logged()) }) {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -88,33 +86,23 @@ func settle(t testing.TB, nodes ...*node) {
 	}
 }
 
-// forceTicks lets everything that waits for time happen now.
-func (n *node) forceTicks() int {
+// forceTick lets everything that waits for time in the test user's account
+// happen now, and reports whether anything did.
+func (n *node) forceTick() bool {
 	n.t.Helper()
-	due, _ := n.ticker.take(1 << 62)
 	before := n.Logged()
-	n.forced(due)
-	if n.Logged().Equal(before) {
-		return 0
+	c, err := n.tickAccount(testUser, true)
+	if err != nil {
+		n.t.Fatal(err)
 	}
-	return 1
-}
-
-func (n *node) forced(users []crdt.AccountID) {
-	n.t.Helper()
-	for _, id := range users {
-		c, err := n.tickAccount(id, true)
-		if err != nil {
+	if c != nil {
+		if err := n.synced(c); err != nil {
 			n.t.Fatal(err)
 		}
-		if c != nil {
-			if err := n.synced(c); err != nil {
-				n.t.Fatal(err)
-			}
-			c.account.settle(c, nil)
-			n.release(c.account)
-		}
+		c.account.settle(c, nil)
+		n.release(c.account)
 	}
+	return !n.Logged().Equal(before)
 }
 
 // picture describes all mailboxes of the test user as a client sees them.
@@ -352,6 +340,63 @@ func TestRefusedUIDIsReplaced(t *testing.T) {
 	}
 	a.audit(testUser)
 	b.audit(testUser)
+}
+
+// TestWaitingSurvivesRestart: what a replica had still to do about a refused
+// UID when it stopped, it does after the start, without any session.
+func TestWaitingSurvivesRestart(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	sa := a.session()
+	settle(t, a, b)
+	mustAppend(t, b.session(), "INBOX", "of b")
+	mustAppend(t, sa, "INBOX", "of a")
+	b.Refuse(errors.New("not now"))
+	b.pull(a)
+	own := b.Logged().Get(b.Origin())
+	b.reopen()
+	w := newWitness()
+	b.SetReplicator(w)
+	if b.Logged().Get(b.Origin()) == own {
+		w.await(t, own+1)
+	}
+	settle(t, a, b)
+	if got, want := b.picture(), a.picture(); got != want {
+		t.Errorf("b has:\n%s\na has:\n%s", got, want)
+	}
+}
+
+// TestHorizonSurvivesRestart: what a client was told of UIDNEXT is not written;
+// after a restart it holds all the same.
+func TestHorizonSurvivesRestart(t *testing.T) {
+	a, b, c := newNode(t, 1), newNode(t, 2), newNode(t, 3)
+	settle(t, a, b, c)
+	sa := a.session()
+	settle(t, a, b, c)
+	mustAppend(t, b.session(), "INBOX", "of b") // a UID above that of a's message
+	mustAppend(t, sa, "INBOX", "of a")
+	c.pull(b)
+	s := c.session()
+	told, err := s.Status(ctxOf(t), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	c.fs = c.fs.CrashClone(vfs.CrashCloneCfg{})
+	c.close()
+	c.open()
+	c.pull(a)
+	s = c.session()
+	now, err := s.Status(ctxOf(t), "INBOX")
+	if err != nil || now.UIDNext < told.UIDNext {
+		t.Errorf("UIDNEXT was %d, after a crash it is %d, %v", told.UIDNext, now.UIDNext, err)
+	}
+	if got := uids(mustSelect(t, s, "INBOX").View()); !slices.Equal(got, []crdt.UID{told.UIDNext - 1}) {
+		t.Errorf("after UIDNEXT %d was told there are %v", told.UIDNext, got)
+	}
+	settle(t, a, b, c)
+	if got, want := c.picture(), a.picture(); got != want {
+		t.Errorf("c has:\n%s\na has:\n%s", got, want)
+	}
 }
 
 func TestMissingBodyIsUnavailable(t *testing.T) {
