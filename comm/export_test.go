@@ -32,7 +32,7 @@ func (g *Group) Feed(name string, up *Up) error {
 // Greet checks a hello as if the named peer had sent it.
 func (g *Group) Greet(name string, h *Hello) error {
 	own, _ := g.hello()
-	if _, err := g.greet(own, h, name); err != nil {
+	if _, err := g.greet(own, h, name, g.recall(name)); err != nil {
 		return err
 	}
 	return g.compareTip(name, h.GetTip())

@@ -70,22 +70,34 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
+// recall returns what is known of a peer now.
+func (g *Group) recall(name string) memory {
+	return memory{here: g.logged(), record: g.roster.record(name)}
+}
+
 // greet checks the hello of the member with the given name and remembers it. It
-// returns what that peer has logged.
-func (g *Group) greet(own, theirs *Hello, name string) (crdt.VC, error) {
+// returns what that peer has logged. For known see [roster.admit].
+func (g *Group) greet(own, theirs *Hello, name string, known memory) (crdt.VC, error) {
 	if err := agree(own, theirs, name); err != nil {
 		return nil, err
 	}
 	logged, err := decodeVC(theirs.GetLogged())
 	if err != nil {
-		return logged, err
+		return nil, err
 	}
-	here := g.logged()
-	last := here.Get(g.origin)
-	if n := logged.Get(g.origin); n > last {
-		return logged, &staleHere{fmt.Errorf("%w: %q has operation %d of incarnation %s, the last one here is %d", causal.ErrStale, name, n, g.origin, last)}
+	if err := g.compareNumber(name, max(logged.Get(g.origin), theirs.GetTip().GetNumber())); err != nil {
+		return nil, err
 	}
-	return logged, g.roster.admit(theirs, logged, here)
+	return logged, g.roster.admit(theirs, logged, known)
+}
+
+// compareNumber finds out whether this replica's data are older than what a peer
+// has, or knows, of it. No peer can have an operation that is not durable here.
+func (g *Group) compareNumber(name string, n uint64) error {
+	if last := g.logged().Get(g.origin); n > last {
+		return &staleHere{fmt.Errorf("%w: %q knows of operation %d of incarnation %s, the last one here is %d", causal.ErrStale, name, n, g.origin, last)}
+	}
+	return nil
 }
 
 // staleHere marks a finding that concerns this replica, not the peer.
@@ -154,15 +166,10 @@ func (g *Group) confirmedBy(name string) error {
 
 // statusOf turns a finding about a caller into what it is told.
 func statusOf(err error) error {
-	var here *staleHere
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &here):
-		return status.Error(codes.FailedPrecondition, err.Error())
-	case errors.Is(err, causal.ErrStale):
-		return status.Error(codes.DataLoss, err.Error())
-	case errors.Is(err, errRefused):
+	case errors.Is(err, causal.ErrStale), errors.Is(err, errRefused):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, causal.ErrProtocol):
 		return status.Error(codes.InvalidArgument, err.Error())

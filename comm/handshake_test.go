@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
 	"github.com/go-pluto/pluto/comm"
 	"github.com/go-pluto/pluto/comm/commtest"
 	"github.com/go-pluto/pluto/crdt"
@@ -216,6 +219,40 @@ func TestHighestIsRemembered(t *testing.T) {
 	w1.store = backup
 	c.startAll(beating)
 	c.refused("w2", "this replica's data are older")
+	c.eventually("w1 fences itself", func() bool { return w1.group.Fault() != nil })
+}
+
+// TestOvertakenHello: operations that arrive before the hello of their origin,
+// which was written before them, make nobody stale.
+func TestOvertakenHello(t *testing.T) {
+	c := newCluster(t, "w1", "w2")
+	w1 := c.nodes["w1"]
+	late := goodHello()
+	server := grpc.NewServer()
+	comm.RegisterReceiverServer(server, &liar{hello: late, before: func() {
+		r := c.call(t, "w2", "w1")
+		r.hello(func(*comm.Hello) {})
+		r.send(&comm.Up{Heartbeat: &comm.Heartbeat{Logged: vector(crdt.Dot{Origin: 2, N: 2})}})
+		r.send(&comm.Up{Operations: []*comm.Operation{{Origin: 2, Number: 1, Data: []byte("x")}}})
+		c.await(crdt.Dot{Origin: 2, N: 1}, "w1")
+	}})
+	l := c.net.Listen("w2")
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }()
+	defer func() { server.Stop(); <-served }()
+	c.start("w1")
+	c.refused("w1", "connected to peer")
+	if w1.log.has("older") {
+		t.Error(w1.log)
+	}
+	// Called, w1 cannot know; it tells what it knows, for the caller to decide.
+	r := c.call(t, "w2", "w1")
+	r.send(&comm.Up{Hello: goodHello()})
+	down, err := r.stream.Recv()
+	if err != nil || down.GetHello().GetTip().GetNumber() != 2 {
+		t.Fatalf("%v %v", down, err)
+	}
+	r.ends(codes.FailedPrecondition, `"w2" has 0 operations of its incarnation 0000000000000002, but "w1" knows of 2`)
 }
 
 func TestConfirmation(t *testing.T) {

@@ -42,13 +42,18 @@ func (c *cluster) call(t *testing.T, from, to string) *raw {
 	return &raw{t, stream}
 }
 
-// hello says hello as w2 and expects to be let in.
-func (r *raw) hello(change func(*comm.Hello)) {
-	r.t.Helper()
-	h := &comm.Hello{
+// goodHello is one of w2 that w1 accepts.
+func goodHello() *comm.Hello {
+	return &comm.Hello{
 		Protocol: comm.Protocol, Subnet: subnet, Name: "w2", Origin: 2, Slot: 2, FirstUser: 1, LastUser: 100,
 		Separator: "/", MaxMessageSize: 64 << 20, Window: 4 << 20,
 	}
+}
+
+// hello says hello as w2 and expects to be let in.
+func (r *raw) hello(change func(*comm.Hello)) {
+	r.t.Helper()
+	h := goodHello()
 	change(h)
 	r.send(&comm.Up{Hello: h})
 	down, err := r.stream.Recv()
@@ -204,13 +209,17 @@ func drain(conn net.Conn, bytes []byte) {
 // liar is a Receiver that acknowledges whatever it likes.
 type liar struct {
 	comm.UnimplementedReceiverServer
-	hello *comm.Hello
-	acks  []*comm.Ack
+	hello  *comm.Hello
+	before func() // called before it says hello; may be nil
+	acks   []*comm.Ack
 }
 
 func (l *liar) Replicate(stream grpc.BidiStreamingServer[comm.Up, comm.Down]) error {
 	if _, err := stream.Recv(); err != nil {
 		return err
+	}
+	if l.before != nil {
+		l.before()
 	}
 	if err := stream.Send(&comm.Down{Hello: l.hello}); err != nil {
 		return err
@@ -226,10 +235,7 @@ func (l *liar) Replicate(stream grpc.BidiStreamingServer[comm.Up, comm.Down]) er
 
 // TestBadAnswers: a peer that answers nonsense is left, with the reason in the log.
 func TestBadAnswers(t *testing.T) {
-	good := &comm.Hello{
-		Protocol: comm.Protocol, Subnet: subnet, Name: "w2", Origin: 2, Slot: 2, FirstUser: 1, LastUser: 100,
-		Separator: "/", MaxMessageSize: 64 << 20, Window: 4 << 20,
-	}
+	good := goodHello()
 	for _, test := range []struct {
 		name string
 		liar liar

@@ -87,9 +87,10 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 		return fmt.Errorf("%w: %q has fenced itself: %w", errRefused, g.cfg.Name, errors.New(err.Error()))
 	}
 	own, logged := g.hello()
-	has, err := g.greet(own, theirs, in.name)
+	known := g.recall(in.name)
+	has, err := g.greet(own, theirs, in.name, known)
 	if err != nil {
-		return err
+		return g.tell(in, own, known, err)
 	}
 	own.Tip = g.tipOf(in.origin, logged)
 	in.announced.Store(has.Get(in.origin))
@@ -111,6 +112,19 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 	}
 	notify(g.senders[in.name].hint)
 	return nil
+}
+
+// tell lets a peer whose data are old find that out by itself: with the number
+// that is known of it, which it compares with what it has by then.
+func (g *Group) tell(in *inbound, own *Hello, known memory, err error) error {
+	var here *staleHere
+	if errors.Is(err, causal.ErrStale) && !errors.As(err, &here) {
+		own.Tip = &Tip{Number: known.of(in.origin)}
+		if failed := in.stream.Send(&Down{Hello: own}); failed != nil {
+			return failed
+		}
+	}
+	return err
 }
 
 // open returns an error unless the group was started and not closed.

@@ -338,11 +338,12 @@ func (x *Hello) GetReplaces() uint64 {
 	return 0
 }
 
-// Tip is the last operation that the callee has of the caller's incarnation.
+// Tip is the last operation that the callee has, or knows, of the caller's
+// incarnation.
 type Tip struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // SHA-256 of the encoded operation; absent if it is no longer in the log
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // SHA-256 of the encoded operation; absent if it is not in the log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

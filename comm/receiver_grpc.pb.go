@@ -31,8 +31,8 @@ type ReceiverClient interface {
 	// Replicate carries operations from the caller to the callee for as long as
 	// both live, and acknowledgements back. Both sides say hello first. A hello
 	// that does not fit ends the call with FAILED_PRECONDITION and a text that
-	// names both values; DATA_LOSS tells the caller that its data are older than
-	// what is known of it.
+	// names both values. A caller of which more operations are known than it
+	// has gets a hello before, whose tip says how many.
 	Replicate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Up, Down], error)
 }
 
@@ -66,8 +66,8 @@ type ReceiverServer interface {
 	// Replicate carries operations from the caller to the callee for as long as
 	// both live, and acknowledgements back. Both sides say hello first. A hello
 	// that does not fit ends the call with FAILED_PRECONDITION and a text that
-	// names both values; DATA_LOSS tells the caller that its data are older than
-	// what is known of it.
+	// names both values. A caller of which more operations are known than it
+	// has gets a hello before, whose tip says how many.
 	Replicate(grpc.BidiStreamingServer[Up, Down]) error
 	mustEmbedUnimplementedReceiverServer()
 }

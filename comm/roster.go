@@ -96,25 +96,50 @@ func (r *roster) confirmed() bool {
 	return false
 }
 
+// memory is what was known of a peer at one moment.
+type memory struct {
+	here   crdt.VC // what was logged here
+	record *Record // nil if there was none
+}
+
+// of returns the last known operation of an incarnation.
+func (m memory) of(origin crdt.Origin) uint64 {
+	n := m.here.Get(origin)
+	if m.record.GetOrigin() == uint64(origin) {
+		n = max(n, m.record.GetHighest())
+	}
+	return n
+}
+
+// record returns what is remembered of a peer, nil if nothing.
+func (r *roster) record(name string) *Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peers[name]
+}
+
 // admit checks a hello, with the vector in it, against what is remembered and
-// remembers it; here is what is logged here. An error that wraps
-// [causal.ErrStale] means that the peer's data are older than what is known of it.
-func (r *roster) admit(h *Hello, logged, here crdt.VC) error {
+// remembers it. known is what was known before the peer can have written the
+// hello, as far as that is possible: operations that overtake their origin's
+// hello do not make it stale. An error that wraps [causal.ErrStale] means that
+// the peer's data are older than what is known of it.
+func (r *roster) admit(h *Hello, logged crdt.VC, known memory) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	origin := crdt.Origin(h.GetOrigin())
 	rec := r.peers[h.GetName()]
-	if err := r.checkIdentity(h, rec, here); err != nil {
+	if err := r.checkIdentity(h, rec, known.here); err != nil {
 		return err
 	}
-	next := &Record{Name: h.GetName(), Origin: h.GetOrigin(), Slot: h.GetSlot(), Highest: max(here.Get(origin), logged.Get(origin))}
-	if rec.GetOrigin() == h.GetOrigin() {
-		next.Highest = max(next.Highest, rec.GetHighest())
-		next.Confirmed = rec.GetConfirmed()
-	}
-	if has := logged.Get(origin); has < next.Highest {
+	has := logged.Get(origin)
+	if n := known.of(origin); has < n {
 		return fmt.Errorf("%w: %q has %d operations of its incarnation %s, but %q knows of %d",
-			causal.ErrStale, h.GetName(), has, origin, r.cfg.Name, next.Highest)
+			causal.ErrStale, h.GetName(), has, origin, r.cfg.Name, n)
+	}
+	next := &Record{Name: h.GetName(), Origin: h.GetOrigin(), Slot: h.GetSlot(), Highest: has}
+	if rec.GetOrigin() == h.GetOrigin() {
+		next.Highest = max(has, rec.GetHighest())
+		next.Confirmed = rec.GetConfirmed()
 	}
 	if proto.Equal(rec, next) {
 		return nil

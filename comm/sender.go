@@ -14,8 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
@@ -92,7 +90,7 @@ func (s *sender) run() {
 // react fences this replica if the stream ended because its data are old.
 func (s *sender) react(err error) {
 	var here *staleHere
-	if errors.As(err, &here) || status.Code(err) == codes.DataLoss {
+	if errors.As(err, &here) {
 		s.g.fence(err)
 	}
 }
@@ -107,11 +105,12 @@ func (s *sender) session() error {
 		return err
 	}
 	defer hangUp()
+	known := s.g.recall(s.member.Name)
 	stream, theirs, err := s.open(ctx, cancel, conn)
 	if err != nil {
 		return cause(ctx, err)
 	}
-	if err := s.connect(theirs); err != nil {
+	if err := s.connect(theirs, known); err != nil {
 		return err
 	}
 	defer s.disconnect()
@@ -197,10 +196,11 @@ func (s *sender) open(ctx context.Context, cancel context.CancelCauseFunc, conn 
 	return stream, down.GetHello(), nil
 }
 
-// connect checks the peer's hello and tells the state machine.
-func (s *sender) connect(theirs *Hello) error {
+// connect checks the peer's hello and tells the state machine. known is what was
+// known of the peer before it was called.
+func (s *sender) connect(theirs *Hello, known memory) error {
 	own, _ := s.g.hello()
-	logged, err := s.g.greet(own, theirs, s.member.Name)
+	logged, err := s.g.greet(own, theirs, s.member.Name, known)
 	if err != nil {
 		return err
 	}
