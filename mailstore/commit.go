@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -370,14 +371,31 @@ func (r *Replica) synced(c *commit) error {
 		return err
 	}
 	r.durable.Lock()
-	defer r.durable.Unlock()
 	for _, d := range c.dots {
 		r.durable.vector.Add(d)
 	}
-	if p := r.replicator.Load(); p != nil && c.own != 0 {
-		(*p).Committed(r.durable.vector.Get(r.self.Origin))
+	n := r.durable.vector.Get(r.self.Origin)
+	r.durable.Unlock()
+	if c.own != 0 {
+		r.told.tell(r.replicator.Load(), n)
 	}
 	return nil
+}
+
+// teller tells the replicator of durable operations, in order.
+type teller struct {
+	mu sync.Mutex // held while the replicator is told, and for nothing else
+	n  uint64
+}
+
+func (t *teller) tell(p *Replicator, n uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p == nil || n <= t.n {
+		return
+	}
+	t.n = n
+	(*p).Committed(n)
 }
 
 // conclude takes a durable commit to the eyes of the sessions, and returns when

@@ -32,10 +32,10 @@
 // # Locks
 //
 // In this order: account.mu (the head of one account), Replica.seq (numbers,
-// time, order of batches), then any of accountTable.mu, publisher.pub,
-// Replica.durable, ticker.mu, Store.mu, which are held for moments and never
-// two of them at once, except that publisher.pub may enclose none and
-// accountTable.mu encloses Store.mu.
+// time, order of batches), then one of accountTable.mu, publisher.pub,
+// Replica.durable, ticker.mu, Store.mu, which are held for moments. Of these
+// only accountTable.mu encloses another, Store.mu. The Replicator is called
+// with none of them held, so that it may call back.
 //
 // # Files
 //

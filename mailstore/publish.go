@@ -60,16 +60,6 @@ func (p *publisher) show(c *commit) {
 	close(c.done)
 }
 
-// newest returns the last commit that is not shown yet, nil if all are.
-func (p *publisher) newest() *commit {
-	p.pub.Lock()
-	defer p.pub.Unlock()
-	if len(p.queue) == 0 {
-		return nil
-	}
-	return p.queue[len(p.queue)-1]
-}
-
 // wait returns when c (which may be nil), and so all before it, are shown.
 func (c *commit) wait(ctx context.Context) error {
 	if c == nil {

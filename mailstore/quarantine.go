@@ -64,7 +64,6 @@ func (a *account) logWith(t *tx, e *causal.Entry) (*commit, error) {
 	}
 	vector, clock := a.r.seq.vector.Clone(), a.r.seq.clock
 	vector.Set(e.Dot.Origin, e.Dot.N)
-	clock.Observe(e.Time)
 	c := &commit{account: a, dots: []crdt.Dot{e.Dot}, began: time.Now()}
 	return c, a.submit(t, c, vector, clock)
 }

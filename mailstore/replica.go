@@ -64,12 +64,13 @@ type Replica struct {
 	ticker   ticker
 
 	replicator atomic.Pointer[Replicator]
+	told       teller
 	refusal    atomic.Pointer[error]
 
 	ctx    context.Context // ends with the replica
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	tasksM sync.Mutex // orders tasks.Add against tasks.Wait
+	tasksM sync.Mutex // orders tasks.Go against stop
 }
 
 // Replica opens a subnet's replica and creates it on an empty disk, with a new
@@ -249,9 +250,9 @@ func (r *Replica) task(f func()) bool {
 	return true
 }
 
-// wait returns when all tasks have ended; r.ctx has been cancelled.
-func (r *Replica) wait() {
-	r.tasksM.Lock() // whoever was about to start one has
-	r.tasksM.Unlock()
-	r.tasks.Wait()
+// stop ends r.ctx: no task begins after it returns.
+func (r *Replica) stop() {
+	r.tasksM.Lock()
+	defer r.tasksM.Unlock()
+	r.cancel()
 }

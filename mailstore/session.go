@@ -22,7 +22,6 @@ type Account struct {
 	a       *account
 	session SessionID
 	command uint64
-	attempt uint32
 	index   uint32
 	fence   func() error
 	selects map[*Mailbox]struct{}
@@ -87,7 +86,7 @@ func (s *Account) Close() {
 }
 
 // Command tells the number of the client command that what follows belongs to.
-func (s *Account) Command(n uint64) { s.command, s.attempt, s.index = n, 0, 0 }
+func (s *Account) Command(n uint64) { s.command, s.index = n, 0 }
 
 // Fence sets a function that is asked, at the moment of each commit, whether
 // this session may still write here (replication.md, fencing). It must not block.
@@ -104,7 +103,7 @@ func (s *Account) Vector() []byte {
 
 func (s *Account) origin() origin {
 	return origin{
-		cause: crdt.Cause{Session: s.session, Command: s.command, Index: s.index, Attempt: s.attempt},
+		cause: crdt.Cause{Session: s.session, Command: s.command, Index: s.index},
 		fence: s.fence,
 	}
 }

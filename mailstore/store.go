@@ -246,12 +246,12 @@ func (s *Store) Close() error {
 	replicas := s.replicas
 	s.mu.Unlock()
 	for _, r := range replicas {
-		r.cancel()
+		r.stop()
 	}
 	<-s.idle
 	var err error
 	for _, r := range replicas {
-		r.wait()
+		r.tasks.Wait()
 		err = errors.Join(err, r.accounts.writeAll())
 	}
 	if err := errors.Join(err, s.db.Close()); err != nil {
