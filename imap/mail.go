@@ -210,6 +210,8 @@ type Changes struct {
 // Mailbox is an opened mailbox.
 type Mailbox interface {
 	Close()
+	// Name returns the name that the mailbox had when it was opened. It may
+	// have another one by now, and another mailbox this one.
 	Name() string
 	UIDValidity() uint32
 	MailboxID() string

@@ -96,11 +96,11 @@ func (s *session) delete(c *wire.Command) error {
 	if err := s.existing(name); err != nil {
 		return err
 	}
-	selected := s.box != nil && s.box.mailbox.Name() == name
 	if err := s.account.Delete(s.ctx, name); err != nil {
 		return err
 	}
-	if selected {
+	// Not by name: it may have been renamed since it was selected.
+	if s.box != nil && s.box.mailbox.Gone() {
 		s.closeMailbox()
 		s.out.line("OK [CLOSED] The selected mailbox was deleted")
 	}

@@ -13,6 +13,7 @@ import (
 type mailbox struct {
 	account  *account
 	box      *box
+	name     string // when it was selected
 	readOnly bool
 	changed  chan struct{}
 }
@@ -52,11 +53,7 @@ func (m *mailbox) Close() {
 }
 
 // Name implements [imap.Mailbox].
-func (m *mailbox) Name() string {
-	m.account.mu.Lock()
-	defer m.account.mu.Unlock()
-	return m.box.name
-}
+func (m *mailbox) Name() string { return m.name }
 
 // UIDValidity implements [imap.Mailbox].
 func (m *mailbox) UIDValidity() uint32 { return m.box.uidValidity }

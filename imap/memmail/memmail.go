@@ -102,7 +102,7 @@ func (s *session) Select(_ context.Context, name string, readOnly bool) (imap.Ma
 	if err != nil {
 		return nil, err
 	}
-	m := &mailbox{account: s.account, box: b, readOnly: readOnly, changed: make(chan struct{}, 1)}
+	m := &mailbox{account: s.account, box: b, name: b.name, readOnly: readOnly, changed: make(chan struct{}, 1)}
 	b.watchers[m] = struct{}{}
 	s.open = append(s.open, m)
 	return m, nil
