@@ -44,6 +44,9 @@ func (s *session) validName(name string) error {
 	if name == "" {
 		return &refusal{"CANNOT", "Mailbox name is empty"}
 	}
+	if name == wire.NoName {
+		return &refusal{"CANNOT", "Mailbox name is not encoded as names have to be"}
+	}
 	if len(name) > maxNameBytes {
 		return &refusal{"LIMIT", "Mailbox name is too long"}
 	}

@@ -150,17 +150,33 @@ func (c *Command) Expect(b byte) error {
 	return c.SyntaxError("Expected " + string(rune(b)))
 }
 
-// SP demands exactly one space.
+// SP demands a space. More than one are taken as one: the grammar has no place
+// where they could mean something else, and there are clients that send them.
 func (c *Command) SP() error {
-	if c.Byte(' ') {
-		return nil
+	if !c.Byte(' ') {
+		return c.wrong("Expected a space")
 	}
-	return c.wrong("Expected a space")
+	for c.Byte(' ') {
+	}
+	return nil
 }
 
-// EOL reports whether the command's end is reached.
+// EOL reports whether the command's end is reached. Spaces before it count for
+// nothing, for the same reason as those of SP, and are skipped.
 func (c *Command) EOL() bool {
-	return c.advance() == nil && c.reader.pos == c.reader.end
+	if c.advance() != nil {
+		return false
+	}
+	r := c.reader
+	pos := r.pos
+	for pos < r.end && r.buf[pos] == ' ' {
+		pos++
+	}
+	if pos < r.end {
+		return false
+	}
+	r.pos = pos
+	return true
 }
 
 // End demands the end of the command.
@@ -353,8 +369,9 @@ func unescape(b []byte, escapes int) string {
 
 // Mailbox reads a mailbox name and returns it as valid, NFC-normalised UTF-8;
 // INBOX in any case is "INBOX". On the wire it is modified UTF-7 (RFC 3501
-// section 5.1.3), or UTF-8 after [Reader.SetUTF8]. The name may be empty and may
-// have control characters: whether a mailbox can be called so is not a question of grammar.
+// section 5.1.3), or UTF-8 after [Reader.SetUTF8]. Whether a mailbox can be called
+// so is not a question of grammar: the name may be empty or have control
+// characters, and one that cannot be decoded is [NoName].
 func (c *Command) Mailbox() (string, error) {
 	s, err := c.AString()
 	if err != nil {
@@ -363,11 +380,11 @@ func (c *Command) Mailbox() (string, error) {
 	if len(s) == len("INBOX") && strings.EqualFold(s, "INBOX") {
 		return "INBOX", nil
 	}
-	return c.mailboxName(s)
+	return c.mailboxName(s), nil
 }
 
 // ListMailbox reads a pattern of LIST or LSUB: a mailbox name that may have the
-// wildcards "%" and "*". INBOX is not folded.
+// wildcards "%" and "*". INBOX is not folded. What cannot be decoded is [NoName].
 func (c *Command) ListMailbox() (string, error) {
 	s := c.take(listChar)
 	if s == "" {
@@ -378,22 +395,26 @@ func (c *Command) ListMailbox() (string, error) {
 	} else if c.atLiteral8(s) {
 		return "", c.SyntaxError("Binary literal is not allowed here")
 	}
-	return c.mailboxName(s)
+	return c.mailboxName(s), nil
 }
 
+// NoName stands for a mailbox name that is not in the encoding that names have on
+// the wire. No mailbox may have U+FFFD in its name.
+const NoName = "\ufffd"
+
 // mailboxName decodes a name from the wire.
-func (c *Command) mailboxName(s string) (string, error) {
+func (c *Command) mailboxName(s string) string {
 	if !c.reader.utf8 {
 		name, err := DecodeUTF7(s)
 		if err != nil {
-			return "", c.SyntaxError("Mailbox name is not modified UTF-7")
+			return NoName
 		}
-		return norm.NFC.String(name), nil
+		return norm.NFC.String(name)
 	}
 	if !utf8.ValidString(s) {
-		return "", c.SyntaxError("Mailbox name is not UTF-8")
+		return NoName
 	}
-	return norm.NFC.String(s), nil
+	return norm.NFC.String(s)
 }
 
 // Flag reads a flag: a keyword, or a system flag with its backslash, as it was sent.

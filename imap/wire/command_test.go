@@ -98,7 +98,8 @@ func TestArguments(t *testing.T) {
 		{flags, `()`, `[]string(nil)`, 0},
 		{flags, `(\Seen a $b)`, `[]string{"\\Seen", "a", "$b"}`, 0},
 		{flags, `(\*)`, wrong, '*'},
-		{flags, `(a  b)`, wrong, ' '},
+		{flags, `(a  b)`, `[]string{"a", "b"}`, 0},
+		{flags, `(a b )`, wrong, ')'},
 		{flags, `(a`, wrong, 0},
 		{flags, `a`, wrong, 'a'},
 		{mailbox, `inBox`, `"INBOX"`, 0},
@@ -106,8 +107,9 @@ func TestArguments(t *testing.T) {
 		{mailbox, `Entw&APw-rfe`, `"Entwürfe"`, 0},
 		{mailbox, `u&AwgAqA-`, `"ü¨"`, 0},
 		{mailbox, `a&-b`, `"a&b"`, 0},
-		{mailbox, `a&b`, wrong, 0},
-		{mailbox, "\"\xc3\xbc\"", wrong, 0},
+		{mailbox, `a&b`, `"�"`, 0},
+		{mailbox, "\"\xc3\xbc\"", `"�"`, 0},
+		{pattern, `*&b`, `"�"`, 0},
 		{mailbox, `../../etc/passwd`, `"../../etc/passwd"`, 0},
 		{pattern, `*%a&-`, `"*%a&"`, 0},
 		{pattern, `""`, `""`, 0},
@@ -154,7 +156,7 @@ func TestMailboxUTF8(t *testing.T) {
 	for in, want := range map[string]string{
 		"\"Entwu\xcc\x88rfe\"":         `"Entwürfe"`, // NFC
 		"a&APw-":                       `"a&APw-"`,
-		"\"\xff\"":                     "syntax error",
+		"\"\xff\"":                     `"�"`,
 		"{10+}\r\nEntw\xc3\xbcrfe\r\n": `"Entwürfe\r"`,
 	} {
 		if got := pair(argument(t, in, true).Mailbox()); got != want {
