@@ -6,11 +6,12 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// Long lists become several operations. Those of STORE, EXPUNGE and MOVE have a
-// batch each, so that they do not keep other accounts waiting while they are
-// applied: half of such a command is no nonsense, should the power fail in the
-// middle. Those of COPY, which is all or nothing, share one batch. All are shown
-// together.
+// Long lists become several operations. Those of STORE, EXPUNGE, MOVE, DELETE and
+// RENAME of INBOX have a batch each, so that they do not keep other accounts
+// waiting while they are applied: half of such a command is no nonsense, should
+// the power fail in the middle. Those of COPY, which is all or nothing, share
+// one batch. All are shown together. Hence no operation is too large to be sent
+// because a mailbox is large.
 const (
 	maxTargets = 2000
 	maxAdded   = 10000
@@ -36,6 +37,18 @@ func split(payloads []crdt.Payload) [][]crdt.Payload {
 		for part := range slices.Chunk(p.Entries, maxTargets) {
 			add(&crdt.Move{Dst: p.Dst, Entries: part})
 		}
+	case *crdt.DeleteMailbox:
+		tags := p.Tags
+		for ; len(tags) > maxTargets; tags = tags[maxTargets:] {
+			add(&crdt.Expunge{Targets: in(p.ID, tags[:maxTargets])})
+		}
+		add(&crdt.DeleteMailbox{ID: p.ID, Dots: p.Dots, Tags: tags})
+	case *crdt.RenameInbox:
+		first := min(len(p.Move.Entries), maxTargets)
+		add(&crdt.RenameInbox{Create: p.Create, Move: crdt.Move{Dst: p.Move.Dst, Entries: p.Move.Entries[:first]}})
+		for part := range slices.Chunk(p.Move.Entries[first:], maxTargets) {
+			add(&crdt.Move{Dst: p.Move.Dst, Entries: part})
+		}
 	case *crdt.Append:
 		var all []crdt.Payload
 		for part := range slices.Chunk(p.Messages, maxAdded) {
@@ -54,4 +67,13 @@ func whole(payloads []crdt.Payload) [][]crdt.Payload {
 		return nil
 	}
 	return [][]crdt.Payload{payloads}
+}
+
+// in returns instances of one mailbox.
+func in(box crdt.MailboxID, tags []crdt.Tag) []crdt.Instance {
+	out := make([]crdt.Instance, len(tags))
+	for i, tag := range tags {
+		out[i] = crdt.Instance{Box: box, Tag: tag}
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package mailstore
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -109,4 +110,41 @@ func TestCopyIsOneBatch(t *testing.T) {
 		t.Errorf("COPY of %d messages is %d operations, want 2", maxAdded+1, got)
 	}
 	n.audit(testUser)
+}
+
+// TestLongDelete: DELETE of a mailbox and RENAME of INBOX list their messages in
+// operations of bounded size, however many there are.
+func TestLongDelete(t *testing.T) {
+	const count = 2*maxTargets + 10
+	n, peer := newNode(t, 1), newNode(t, 2)
+	s := n.session()
+	fill(t, s, count)
+	own := func(f func() error) uint64 {
+		t.Helper()
+		before := n.Logged().Get(n.Origin())
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+		return n.Logged().Get(n.Origin()) - before
+	}
+	if got := own(func() error { return s.Rename(ctxOf(t), "INBOX", "Old") }); got != 3 {
+		t.Errorf("RENAME of INBOX with %d messages is %d operations, want 3", count, got)
+	}
+	if st, err := s.Status(ctxOf(t), "Old"); err != nil || st.Messages != count {
+		t.Fatalf("%d messages renamed, %v", st.Messages, err)
+	}
+	n.audit(testUser)
+	settle(t, n, peer)
+	if got := own(func() error { return s.Delete(ctxOf(t), "Old") }); got != 3 {
+		t.Errorf("DELETE of %d messages is %d operations, want 3", count, got)
+	}
+	if _, err := s.Status(ctxOf(t), "Old"); !errors.Is(err, ErrNonexistent) {
+		t.Errorf("after DELETE: %v", err)
+	}
+	n.audit(testUser)
+	settle(t, n, peer)
+	peer.audit(testUser)
+	if a, b := n.picture(), peer.picture(); a != b {
+		t.Errorf("replicas differ:\n%s\n%s", a, b)
+	}
 }
