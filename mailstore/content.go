@@ -185,7 +185,14 @@ func (r *Replica) BodyChunk(root crdt.Root, index int) ([]byte, bool, error) {
 	off := int64(index) * chunkSize
 	b := Body{r: r, root: root, size: int64(t.size)}
 	data := make([]byte, min(b.size-off, chunkSize))
-	if _, err := b.read(data, off); err != nil {
+	_, err = b.read(data, off)
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, errCorrupt) {
+		// Damaged. Its operation must go on without it: everything that
+		// this replica has for its peers lies behind.
+		r.warn("content of a message is damaged", fmt.Errorf("%x: %w", root, err))
+		return nil, false, nil
+	}
+	if err != nil {
 		return nil, false, err
 	}
 	return data, false, nil
@@ -256,7 +263,9 @@ func (r *Replica) markStaged(b *pebble.Batch, root crdt.Root) error {
 }
 
 // sweepStaged deletes contents that were staged and never referred to: those
-// of clients and peers that were cut off by the last stop.
+// of clients and peers that were cut off by the last stop. A content that
+// instances are counted of stays even if it is marked: two streams may have
+// brought it, and one of them marked it again when its operation was applied.
 func (r *Replica) sweepStaged() error {
 	prefix := r.keys.kind(nil, spaceContent, kindStaging)
 	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
@@ -270,11 +279,15 @@ func (r *Replica) sweepStaged() error {
 		if copy(root[:], it.Key()[len(prefix):]) != rootLen {
 			continue
 		}
+		count, e := r.store.get(r.keys.content(nil, kindCount, root))
+		err = errors.Join(err, e, b.Delete(it.Key(), nil))
+		if count != nil || e != nil {
+			continue
+		}
 		chunks := r.keys.chunks(nil, root)
 		err = errors.Join(err,
 			b.DeleteRange(chunks, after(chunks), nil),
-			b.Delete(r.keys.content(nil, kindStructure, root), nil),
-			b.Delete(it.Key(), nil))
+			b.Delete(r.keys.content(nil, kindStructure, root), nil))
 	}
 	if err := errors.Join(err, it.Close()); err != nil {
 		return fmt.Errorf("sweep staged messages: %w", err)

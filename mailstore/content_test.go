@@ -2,6 +2,7 @@ package mailstore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/rand"
@@ -235,5 +236,93 @@ func TestChunkOutOfRange(t *testing.T) {
 		if _, _, err := n.BodyChunk(m.Root, i); err == nil {
 			t.Errorf("chunk %d of a message of one", i)
 		}
+	}
+}
+
+// TestDiscardAfterCommit: a session that goes while its APPEND waits for peers
+// discards what it staged; the message is there all the same, and whole.
+func TestDiscardAfterCommit(t *testing.T) {
+	n := newNode(t, 1)
+	s, other := n.session(), n.session()
+	data := randomBytes(2*chunkSize + 1)
+	g := newGate()
+	n.SetReplicator(g)
+	for _, strict := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(context.Background())
+		st := stageBytes(t, s, data)
+		result := make(chan error, 1)
+		go func() {
+			_, err := s.Append(ctx, "INBOX", []NewMessage{{Staging: st, Structure: []byte("s")}})
+			st.Discard()
+			result <- err
+		}()
+		number := g.next(t)
+		if strict {
+			g.of(number) <- errors.New("too few peers")
+		} else {
+			cancel()
+		}
+		if err := <-result; err == nil {
+			t.Fatal("APPEND succeeded")
+		}
+		g.of(number) <- nil // whoever still waits
+		cancel()
+	}
+	m := mustSelect(t, other, "INBOX")
+	if m.View().Len() != 2 {
+		t.Fatalf("%d messages, want 2", m.View().Len())
+	}
+	var msg Message
+	for i := range 2 {
+		m.View().At(i, &msg)
+		b, err := other.Body(ctxOf(t), msg.Root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, b); !bytes.Equal(got, data) {
+			t.Errorf("message %d has other bytes", i)
+		}
+	}
+	n.audit(testUser)
+}
+
+// TestMarkedAgain: of two streams that bring a content one stores a piece when
+// the operation that refers to it has been applied. The next start keeps it.
+func TestMarkedAgain(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	sa := a.session()
+	st := stageBytes(t, sa, randomBytes(chunkSize+1))
+	if _, err := sa.Append(ctxOf(t), "INBOX", []NewMessage{{Staging: st, Structure: []byte("s")}}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, a, b)
+	key := b.keys.content(nil, kindStaging, st.root)
+	if err := b.store.db.Set(key, nil, pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	b.audit(testUser)
+	if v, err := b.store.get(key); v != nil || err != nil {
+		t.Error("the marker is still there", err)
+	}
+}
+
+// TestDamagedContentIsPassedOver: a content that has lost a piece is not here,
+// for a peer, instead of an error that ends every stream.
+func TestDamagedContentIsPassedOver(t *testing.T) {
+	n := newNode(t, 1)
+	s := n.session()
+	st := stageBytes(t, s, randomBytes(chunkSize+1))
+	if _, err := s.Append(ctxOf(t), "INBOX", []NewMessage{{Staging: st}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.store.db.Delete(n.keys.chunk(nil, st.root, 1), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	if data, _, err := n.BodyChunk(st.root, 0); data == nil || err != nil {
+		t.Errorf("a piece that is there: %d bytes, %v", len(data), err)
+	}
+	if data, last, err := n.BodyChunk(st.root, 1); data != nil || last || err != nil {
+		t.Errorf("a piece that is lost: %d bytes, %v, %v", len(data), last, err)
 	}
 }

@@ -190,7 +190,7 @@ type Appended struct {
 func (s *Account) Append(ctx context.Context, name string, messages []NewMessage) (Appended, error) {
 	var out Appended
 	var box crdt.MailboxID
-	err := s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
+	c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) {
 		b, err := t.lookup(name)
 		if err != nil {
 			return nil, err
@@ -205,11 +205,16 @@ func (s *Account) Append(ctx context.Context, name string, messages []NewMessage
 		out.UIDs = newUIDs(p)
 		return p, err
 	}, func(t *tx) error { return t.announce(box) })
+	if err == nil {
+		// From here on the messages are there, whatever becomes of the OK: a
+		// Discard must not take their contents away.
+		for i := range messages {
+			messages[i].Staging.state = stagingAdopted
+		}
+		err = s.a.r.conclude(ctx, c)
+	}
 	if err != nil {
 		return Appended{}, fmt.Errorf("append to %q: %w", name, err)
-	}
-	for i := range messages {
-		messages[i].Staging.state = stagingAdopted
 	}
 	return out, nil
 }
