@@ -136,7 +136,7 @@ func (p *searchParser) and(word string) (*criterion, error) {
 			return nil, err
 		}
 		kids = append(kids, k)
-		if b := p.command.Peek(); b == ')' || b == 0 {
+		if p.command.Peek() == ')' || p.command.EOL() {
 			return all(kids), nil
 		}
 		if err := p.command.SP(); err != nil {
