@@ -325,7 +325,7 @@ func (t *tx) expose(box *openBox, b *crdt.Mailbox) exposure {
 		}
 	}
 	box.head = box.head.update(changes, b.H+1, b.High)
-	return exposure{box: box, view: box.head, dead: !b.Live()}
+	return exposure{box: box, view: box.head, dead: !b.Live(), uidValidity: b.UIDValidity()}
 }
 
 // log puts an own operation into the log.
@@ -418,7 +418,11 @@ func (r *Replica) conclude(ctx context.Context, c *commit) error {
 
 // concludeLater shows a commit whose session has gone, when it may be shown.
 func (r *Replica) concludeLater(c *commit) {
+	// The account stays in memory until then: read from the disk, it would show
+	// the change too early.
+	c.hold()
 	later := func() {
+		defer r.release(c.account)
 		if err := r.acknowledged(r.ctx, c); err != nil && r.ctx.Err() == nil {
 			r.warn("change of a session that has gone is not acknowledged by peers", err)
 		}
@@ -426,6 +430,7 @@ func (r *Replica) concludeLater(c *commit) {
 	}
 	if !r.task(later) {
 		c.account.settle(c, nil)
+		r.release(c.account)
 	}
 }
 

@@ -150,7 +150,8 @@ func (m *Mailbox) View() *View {
 // returned, or the mailbox was deleted. Capacity one; several changes are one value.
 func (m *Mailbox) Changed() <-chan struct{} { return m.changed }
 
-// Gone reports that the mailbox was deleted since it was selected.
+// Gone reports that the mailbox was deleted since it was selected, or got another
+// UIDVALIDITY by being renamed: what the client knows of it then holds no more.
 func (m *Mailbox) Gone() bool {
 	p := &m.s.a.publisher
 	p.pub.Lock()

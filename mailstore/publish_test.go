@@ -363,3 +363,83 @@ func TestCausesAreDistinct(t *testing.T) {
 		t.Errorf("next index %d, want 5", s.index)
 	}
 }
+
+// TestNewUIDValidityEndsSelection: a mailbox that is renamed to where a larger
+// UIDVALIDITY was shown has another one; who has selected it must not go on.
+func TestNewUIDValidityEndsSelection(t *testing.T) {
+	n := newNode(t, 1)
+	s, watcher := n.session(), n.session()
+	ctx := ctxOf(t)
+	for range 3 { // let the name have a history
+		for _, err := range []error{s.Create(ctx, "a", ""), s.Rename(ctx, "a", "b"), s.Delete(ctx, "b")} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Create(ctx, "c", ""); err != nil {
+		t.Fatal(err)
+	}
+	m := mustSelect(t, watcher, "c")
+	if err := s.Rename(ctx, "c", "d"); err != nil {
+		t.Fatal(err)
+	}
+	if m.Gone() {
+		t.Error("a rename that changes no UIDVALIDITY ends the selection")
+	}
+	if err := s.Rename(ctx, "d", "b"); err != nil {
+		t.Fatal(err)
+	}
+	after := mustSelect(t, s, "b")
+	if after.UIDValidity() <= m.UIDValidity() {
+		t.Fatalf("UIDVALIDITY was %d and is %d: the test tests nothing", m.UIDValidity(), after.UIDValidity())
+	}
+	awaitChange(t, m)
+	if !m.Gone() {
+		t.Error("the selection goes on under another UIDVALIDITY")
+	}
+	if after.Gone() {
+		t.Error("a selection that began later ends, too")
+	}
+}
+
+// TestEvictionWaits: an account whose change waits for peers stays in memory
+// when its session has gone; read again, it would show the change.
+func TestEvictionWaits(t *testing.T) {
+	n := newNode(t, 1)
+	n.Replica.accounts.maxIdle = 0
+	s := n.session()
+	g := newGate()
+	n.SetReplicator(g)
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() {
+		_, err := tryAppend(ctx, s, "INBOX", "orphan")
+		result <- err
+	}()
+	number := g.next(t)
+	cancel()
+	if err := <-result; err == nil {
+		t.Fatal("APPEND succeeded")
+	}
+	s.Close()
+	other := n.session()
+	selected := make(chan *Mailbox, 1)
+	go func() {
+		m, err := other.Select(context.Background(), "INBOX", false)
+		if err != nil {
+			t.Error(err)
+		}
+		selected <- m
+	}()
+	g.next(t) // on behalf of the session that has gone
+	select {
+	case <-selected:
+		t.Fatal("a change is shown before its OK may be given")
+	case <-time.After(50 * time.Millisecond):
+	}
+	g.of(number) <- nil
+	if m := <-selected; m == nil || m.View().Len() != 1 {
+		t.Error("the message is not there")
+	}
+}
