@@ -62,7 +62,7 @@ type localChange struct {
 // a.mu. On an error nothing has changed.
 func (a *account) commitLocal(t *tx, change localChange) (*commit, error) {
 	r := a.r
-	from, payloads, after := change.from, change.payloads, change.after
+	from, after := change.from, change.after
 	if err := r.store.room(int64(t.batch.Len())); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,29 @@ func (a *account) commitLocal(t *tx, change localChange) (*commit, error) {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
-	vector, clock, cause := r.seq.vector.Clone(), r.seq.clock, from.cause
+	vector, clock := r.seq.vector.Clone(), r.seq.clock
+	dots, err := a.own(t, change, &vector, &clock)
+	if err != nil {
+		return nil, err
+	}
+	if after != nil {
+		if err := after(t); err != nil {
+			return nil, err
+		}
+	}
+	c := &commit{account: a, dots: dots, own: dots[len(dots)-1].N, began: began}
+	if err := a.submit(t, c, vector, clock); err != nil {
+		return nil, err
+	}
+	r.store.opts.Metrics.operations.WithLabelValues("own").Add(float64(len(dots)))
+	return c, nil
+}
+
+// own applies a change to the transaction, and what it brings about, as own
+// operations behind vector, which it moves on as it does the clock. Under a.mu
+// and r.seq. On an error the transaction must be dropped.
+func (a *account) own(t *tx, change localChange, vector *crdt.VC, clock *crdt.Clock) ([]crdt.Dot, error) {
+	r, payloads, cause := a.r, change.payloads, change.from.cause
 	var dots []crdt.Dot
 	for i := 0; i < len(payloads); i++ {
 		op := &crdt.Op{
@@ -105,17 +127,7 @@ func (a *account) commitLocal(t *tx, change localChange) (*commit, error) {
 			cause.Index += instances(op.Payload)
 		}
 	}
-	if after != nil {
-		if err := after(t); err != nil {
-			return nil, err
-		}
-	}
-	c := &commit{account: a, dots: dots, own: dots[len(dots)-1].N, began: began}
-	if err := a.submit(t, c, vector, clock); err != nil {
-		return nil, err
-	}
-	r.store.opts.Metrics.operations.WithLabelValues("own").Add(float64(len(dots)))
-	return c, nil
+	return dots, nil
 }
 
 // instances returns how many indexes of its cause a payload takes.

@@ -119,6 +119,11 @@ func (r *Replica) Apply(ctx context.Context, ops []causal.Entry) error {
 		if err = ctx.Err(); err != nil {
 			break
 		}
+		// What is received must stop before the disk is full, as what clients
+		// write does: the peer sends it again.
+		if err = r.store.room(int64(len(ops[i].Data))); err != nil {
+			break
+		}
 		var cs []*commit
 		cs, err = r.receive(&ops[i])
 		commits = append(commits, cs...)
@@ -154,27 +159,11 @@ func (r *Replica) receive(e *causal.Entry) ([]*commit, error) {
 	if err := a.load(); err != nil {
 		return nil, err
 	}
-	c, more, err := a.receive(e)
+	c, err := a.receive(e)
 	if c == nil || err != nil {
 		return nil, err
 	}
-	commits := []*commit{c.hold()}
-	if len(more) == 0 {
-		return commits, nil
-	}
-	if r.mayWrite() != nil {
-		r.ticker.soon(a.id, r.now()+retryDelay)
-		return commits, nil
-	}
-	t := a.begin()
-	defer t.drop()
-	own, err := a.commitLocal(t, localChange{payloads: more})
-	if err != nil {
-		r.warn("follow up an operation of a peer", err)
-		r.ticker.soon(a.id, r.now()+retryDelay)
-		return commits, nil
-	}
-	return append(commits, own.hold()), nil
+	return []*commit{c.hold()}, nil
 }
 
 // hold takes a reference to the commit's account.
@@ -185,26 +174,28 @@ func (c *commit) hold() *commit {
 
 // receive applies one operation of a peer. No commit: it was here already.
 // Under a.mu.
-func (a *account) receive(e *causal.Entry) (*commit, []crdt.Payload, error) {
+func (a *account) receive(e *causal.Entry) (*commit, error) {
 	r := a.r
 	r.seq.Lock()
 	defer r.seq.Unlock()
 	if err := r.store.Err(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if known, err := r.expected(e); known || err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if a.quarantined == nil {
-		c, more, err := a.applyRemote(e)
-		if !errors.Is(err, errImpossible) {
-			return c, more, err
-		}
-		c, err = a.quarantine(e, err)
-		return c, nil, err
+	if a.quarantined != nil {
+		return a.logOnly(e)
 	}
-	c, err := a.logOnly(e)
-	return c, nil, err
+	c, err := a.applyRemote(e, r.mayWrite() == nil)
+	if errors.Is(err, errFollow) {
+		r.warn("follow up an operation of a peer", err)
+		c, err = a.applyRemote(e, false)
+	}
+	if errors.Is(err, errImpossible) {
+		return a.quarantine(e, err)
+	}
+	return c, err
 }
 
 // expected tells an operation that is here already (known), and one that must
@@ -224,36 +215,53 @@ func (r *Replica) expected(e *causal.Entry) (known bool, err error) {
 	return false, nil
 }
 
-// errImpossible marks an operation that cannot be applied whatever the disk does.
-var errImpossible = errors.New("operation cannot be applied")
+var (
+	// errImpossible marks an operation that cannot be applied whatever the disk does.
+	errImpossible = errors.New("operation cannot be applied")
+	// errFollow marks an error of what an operation brings about, not of itself.
+	errFollow = errors.New("not followed up")
+)
 
-// applyRemote applies an operation of a peer in a batch of its own. Under a.mu and r.seq.
-func (a *account) applyRemote(e *causal.Entry) (_ *commit, _ []crdt.Payload, err error) {
+// applyRemote applies an operation of a peer in a batch of its own, with what it
+// brings about here: a larger UIDVALIDITY belongs to the moment that makes it
+// necessary, also if the power fails. Without follow that is left to the next
+// tick. Under a.mu and r.seq.
+func (a *account) applyRemote(e *causal.Entry, follow bool) (*commit, error) {
 	began := time.Now()
 	t := a.begin()
 	defer t.drop()
 	op, err := crdt.DecodeOp(e.Data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errImpossible, err)
+		return nil, fmt.Errorf("%w: %w", errImpossible, err)
 	}
 	clock := a.r.seq.clock
 	clock.Observe(op.Time)
 	before := clock.Last
 	more, err := a.effectOfPeer(t, op, clock.Bump(a.r.now()), before)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := t.logReceived(e); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	vector := a.r.seq.vector.Clone()
 	vector.Set(e.Dot.Origin, e.Dot.N)
 	c := &commit{account: a, dots: []crdt.Dot{e.Dot}, began: began}
-	if err := a.submit(t, c, vector, clock); err != nil {
-		return nil, nil, err
+	if len(more) > 0 && !follow {
+		a.r.ticker.soon(a.id, a.r.now()+retryDelay)
+	} else if len(more) > 0 {
+		own, err := a.own(t, localChange{payloads: more}, &vector, &clock)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errFollow, err)
+		}
+		c.dots, c.own = append(c.dots, own...), own[len(own)-1].N
 	}
+	if err := a.submit(t, c, vector, clock); err != nil {
+		return nil, err
+	}
+	a.r.store.opts.Metrics.operations.WithLabelValues("own").Add(float64(len(c.dots) - 1))
 	a.r.store.opts.Metrics.operations.WithLabelValues("peer").Inc()
-	return c, more, nil
+	return c, nil
 }
 
 // effectOfPeer is effect for an operation that came from outside: whatever is

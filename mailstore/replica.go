@@ -205,8 +205,12 @@ func (r *Replica) loadVector() error {
 }
 
 // SetReplicator names who is told of commits. It is called once, before the
-// first session; without one, commits wait for nobody.
-func (r *Replica) SetReplicator(p Replicator) { r.replicator.Store(&p) }
+// first session; without one, commits wait for nobody. What the ticker committed
+// before is told at once.
+func (r *Replica) SetReplicator(p Replicator) {
+	r.replicator.Store(&p)
+	r.told.tell(&p, r.Logged().Get(r.self.Origin))
+}
 
 // Refuse makes all local writes fail with ErrUnavailable and reason, nil allows
 // them again. Operations of peers are applied as ever. A node with an empty

@@ -451,3 +451,57 @@ func TestCutLog(t *testing.T) {
 		t.Errorf("read behind the end: %v, %v", e, err)
 	}
 }
+
+// TestFollowUpIsOneBatch: what an operation of a peer brings about here is in
+// its batch, so that no crash can come between.
+func TestFollowUpIsOneBatch(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	sa, sb := a.session(), b.session()
+	ctx := ctxOf(t)
+	settle(t, a, b)
+	do := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Two mailboxes come to one name; when the owner of the name leaves, the
+	// other one is shown under it and needs a larger UIDVALIDITY.
+	do(sa.Create(ctx, "x", ""), sb.Create(ctx, "y", ""))
+	settle(t, a, b)
+	do(sa.Rename(ctx, "x", "n"), sb.Rename(ctx, "y", "n"))
+	settle(t, a, b)
+	do(sa.Rename(ctx, "n", "m"))
+	followed := 0
+	for _, pair := range [][2]*node{{a, b}, {b, a}} {
+		to, from := pair[0], pair[1]
+		o := from.Origin()
+		entries, err := from.Read(o, to.Logged().Get(o)+1, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range entries {
+			if !entries[i].Deps.LessEqual(to.Logged()) {
+				break
+			}
+			cs, err := to.receive(&entries[i])
+			if err != nil || len(cs) != 1 {
+				t.Fatalf("%d commits, %v", len(cs), err)
+			}
+			if len(cs[0].dots) > 1 {
+				followed++
+			}
+			if err := to.synced(cs[0]); err != nil {
+				t.Fatal(err)
+			}
+			cs[0].account.settle(cs[0], nil)
+			to.release(cs[0].account)
+		}
+	}
+	if followed == 0 {
+		t.Error("nothing was followed up: the test tests nothing")
+	}
+	settle(t, a, b)
+	a.audit(testUser)
+	b.audit(testUser)
+}
