@@ -19,7 +19,7 @@ func (s *Site) PrepareCreate(name, specialUse string) (*CreateMailbox, error) {
 	if len(specialUse) > maxUse {
 		return nil, fmt.Errorf("create %q: %w: special use of %d bytes", name, ErrLimit, len(specialUse))
 	}
-	n, err := s.names()
+	n, err := s.names(append(parents(name, s.Self.Separator), name)...)
 	if err != nil {
 		return nil, fmt.Errorf("create %q: %w", name, err)
 	}
@@ -111,12 +111,13 @@ func (s *Site) PrepareDelete(name string) (*DeleteMailbox, error) {
 // [ErrNonexistent], [ErrAlreadyExists] also for an inferior, [ErrCannot] for a
 // new name below the old one, [ErrName].
 func (s *Site) PrepareRename(from, to string) (Payload, error) {
-	n, err := s.names()
+	to, err := CanonicalName(to, s.Self.Separator)
+	if err != nil {
+		return nil, fmt.Errorf("rename to: %w", err)
+	}
+	n, err := s.names(append(parents(to, s.Self.Separator), to)...)
 	if err != nil {
 		return nil, fmt.Errorf("rename: %w", err)
-	}
-	if to, err = CanonicalName(to, s.Self.Separator); err != nil {
-		return nil, fmt.Errorf("rename to: %w", err)
 	}
 	if from, err = CanonicalName(from, s.Self.Separator); err != nil {
 		return nil, fmt.Errorf("rename: %w: %w", ErrNonexistent, err)

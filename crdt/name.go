@@ -88,14 +88,24 @@ type Listed struct {
 
 // names is the mailbox list as it is shown.
 type names struct {
-	boxes []*Mailbox            // all, in the order of their identities
+	boxes []*Mailbox            // in the order of their identities
 	owner map[string]*Mailbox   // by name, also dead ones
 	shown map[string]*Mailbox   // by displayed name
 	made  map[string][]*Mailbox // by name at creation
 }
 
-func (s *Site) names() (*names, error) {
-	boxes, err := s.State.Mailboxes()
+// records returns the mailbox records that decide what is shown, and what becomes
+// of the given names.
+func (s *Site) records(about []string) ([]*Mailbox, error) {
+	if index, ok := s.State.(NameIndex); ok {
+		return index.Named(about)
+	}
+	return s.State.Mailboxes()
+}
+
+// names makes the list as far as it concerns live mailboxes and the given names.
+func (s *Site) names(about ...string) (*names, error) {
+	boxes, err := s.records(about)
 	if err != nil {
 		return nil, fmt.Errorf("mailboxes: %w", err)
 	}
@@ -174,7 +184,7 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 	if canonical == inboxName {
 		return s.mailbox(Inbox)
 	}
-	boxes, err := s.State.Mailboxes()
+	boxes, err := s.records([]string{canonical})
 	if err != nil {
 		return nil, fmt.Errorf("look up %q: %w", name, err)
 	}
@@ -190,7 +200,7 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 	if owner != nil && owner.Live() || !conflicts {
 		return owner.ifLive(), nil
 	}
-	n, err := s.names()
+	n, err := s.names(canonical)
 	if err != nil {
 		return nil, fmt.Errorf("look up %q: %w", name, err)
 	}

@@ -56,6 +56,16 @@ type State interface {
 	Release(root Root, op Dot) error
 }
 
+// NameIndex is what a [State] may offer beside its methods. Records of deleted
+// mailboxes are kept for ever; with an index the work on names does not grow
+// with their number, without one it reads all records.
+type NameIndex interface {
+	// Named returns at least all live records, those that have the name of a
+	// live one, and those whose name, now or at creation, is one of names, each
+	// once, in no particular order.
+	Named(names []string) ([]*Mailbox, error)
+}
+
 // Instance says where a message instance lives. An instance never changes its mailbox.
 type Instance struct {
 	Box MailboxID

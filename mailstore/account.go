@@ -30,6 +30,7 @@ type account struct {
 	rec         *crdt.Account
 	boxes       map[crdt.MailboxID]*boxState // nil entries: there is no such record
 	all         bool                         // boxes has every record
+	index       nameIndex                    // of boxes, if all are there
 	names       map[string]crdt.MailboxID    // of mailboxes as they are shown, nil: to be made
 	open        map[crdt.MailboxID]*openBox
 
@@ -182,6 +183,14 @@ func (a *account) box(id crdt.MailboxID) (*boxState, error) {
 	return s, nil
 }
 
+// setBox makes a record the head. Under a.mu.
+func (a *account) setBox(s *boxState) {
+	if a.all {
+		a.index.update(a.boxes[s.rec.ID], s.rec)
+	}
+	a.boxes[s.rec.ID] = s
+}
+
 // loadBoxes reads the records of all mailboxes. Under a.mu.
 func (a *account) loadBoxes() error {
 	if a.all {
@@ -210,6 +219,7 @@ func (a *account) loadBoxes() error {
 		return err
 	}
 	a.all = true
+	a.index = makeNameIndex(a.boxes)
 	return nil
 }
 

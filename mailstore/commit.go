@@ -148,7 +148,7 @@ func instances(p crdt.Payload) uint32 {
 func (a *account) keep(t *tx) (*commit, error) {
 	if len(t.messages) == 0 && t.account == nil && t.batch.Empty() {
 		for id, b := range t.boxes {
-			a.boxes[id] = &boxState{rec: b, recent: t.recentOf(id), dirty: true}
+			a.setBox(&boxState{rec: b, recent: t.recentOf(id), dirty: true})
 		}
 		return nil, nil
 	}
@@ -293,7 +293,7 @@ func (t *tx) install() []exposure {
 		if old := a.boxes[id]; old == nil || !sameName(old.rec, b) {
 			a.names = nil
 		}
-		a.boxes[id] = &boxState{rec: b, recent: t.recentOf(id)}
+		a.setBox(&boxState{rec: b, recent: t.recentOf(id)})
 	}
 	if t.account != nil {
 		a.rec = t.account
