@@ -103,6 +103,32 @@ func TestDiskFull(t *testing.T) {
 	n.audit(testUser)
 }
 
+// TestDiskFullOfPeer: operations of peers are not taken either, and come again.
+func TestDiskFullOfPeer(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	if err := a.session().Create(ctxOf(t), "A", ""); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := a.Read(a.Origin(), 1, 1<<20)
+	if err != nil || len(entries) == 0 {
+		t.Fatal(len(entries), err)
+	}
+	b.store.opts.MinFree = 1 << 20
+	for _, x := range []struct {
+		free uint64
+		want error
+	}{{1<<20 - 1, ErrDiskFull}, {2 << 20, nil}} {
+		b.fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: x.free, TotalBytes: 1 << 30})
+		b.store.space.looked.Store(0)
+		if err := b.Apply(ctxOf(t), entries); !errors.Is(err, x.want) {
+			t.Errorf("with %d bytes free: %v, want %v", x.free, err, x.want)
+		}
+	}
+	if !b.Logged().Equal(a.Logged()) {
+		t.Errorf("%v here, %v at the peer", b.Logged(), a.Logged())
+	}
+}
+
 // TestContextEndsWaiting: a call with a context that has ended does nothing.
 func TestContextEndsWaiting(t *testing.T) {
 	n := newNode(t, 1)

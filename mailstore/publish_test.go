@@ -443,3 +443,21 @@ func TestEvictionWaits(t *testing.T) {
 		t.Error("the message is not there")
 	}
 }
+
+// committed is a Replicator that notes what it was told.
+type committed struct{ n uint64 }
+
+func (c *committed) Committed(n uint64)                 { c.n = n }
+func (c *committed) Wait(context.Context, uint64) error { return nil }
+
+// TestReplicatorLearnsEarlierCommits: what was committed before there was a
+// replicator would otherwise be sent only after the next commit.
+func TestReplicatorLearnsEarlierCommits(t *testing.T) {
+	n := newNode(t, 1)
+	mustAppend(t, n.session(), "INBOX", "early")
+	c := new(committed)
+	n.SetReplicator(c)
+	if want := n.Logged().Get(n.Origin()); c.n != want {
+		t.Errorf("told of operation %d, the last one is %d", c.n, want)
+	}
+}
