@@ -6,7 +6,7 @@
 // disk), comm (replication), imap (the protocol engine), imap/tunnel (sessions
 // over gRPC), telemetry (metrics, readiness). What is its own is the order in
 // which they start and stop, who may call what, and the adapter that gives the
-// engine its view of a replica ([accounts]).
+// engine its view of a replica (type account).
 //
 // # Promises
 //

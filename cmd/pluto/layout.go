@@ -50,15 +50,12 @@ func (r region) Users() int { return devUsers }
 
 func (r region) path() string { return filepath.Join(r.Dir, r.Region+".toml") }
 
-// Distances of ports to a region's public port.
+// Distances of ports to a region's public port, beside those that only the
+// configuration below names: 1 distributor metrics; 10, 11, 12 worker mail, sync
+// and metrics; 20, 21, 22 the same of storage.
 const (
-	portDistributorMetrics = 1
-	portWorkerMail         = 10
-	portWorkerSync         = 11
-	portWorkerMetrics      = 12
-	portStorageMail        = 20
-	portStorageSync        = 21
-	portStorageMetrics     = 22
+	portWorkerMetrics  = 12
+	portStorageMetrics = 22
 )
 
 var regionFile = template.Must(template.New("region").Parse(`# Made by pluto -dev: region {{.Region}}. See config.toml.example for all keys.
