@@ -44,9 +44,6 @@ func (s *session) copyMessages(c *wire.Command, uid bool) error {
 	b := s.box
 	b.refresh()
 	keys := b.keys(spans, &s.scratch)
-	if len(keys) < count(spans) {
-		return ErrExpunged
-	}
 	if len(keys) == 0 {
 		return nil
 	}
@@ -54,7 +51,7 @@ func (s *session) copyMessages(c *wire.Command, uid bool) error {
 	if err != nil {
 		return tryCreate(err)
 	}
-	s.code = appendCopyUID(s.code, done)
+	s.code = appendCopyUID(s.code, b.uids(spans, done.Source), &done)
 	return nil
 }
 
@@ -79,20 +76,21 @@ func (s *session) moveMessages(c *wire.Command, uid bool) error {
 	}
 	if len(done.UIDs) > 0 {
 		// Before the EXPUNGE responses, RFC 6851 section 4.3.
-		s.out.tagged("", "OK", string(appendCopyUID(nil, done)), "Moved")
+		s.out.tagged("", "OK", string(appendCopyUID(nil, b.uids(spans, done.Source), &done)), "Moved")
 	}
 	return nil
 }
 
-// appendCopyUID appends a COPYUID response code (RFC 4315 section 3).
-func appendCopyUID(dst []byte, a Appended) []byte {
+// appendCopyUID appends a COPYUID response code (RFC 4315 section 3). from are
+// the UIDs of the sources.
+func appendCopyUID(dst []byte, from []UID, a *Appended) []byte {
 	if len(a.UIDs) == 0 {
 		return dst
 	}
 	dst = append(dst, "COPYUID "...)
 	dst = strconv.AppendUint(dst, uint64(a.UIDValidity), 10)
 	dst = append(dst, ' ')
-	dst = appendUIDSet(dst, a.Source)
+	dst = appendUIDSet(dst, from)
 	dst = append(dst, ' ')
 	return appendUIDSet(dst, a.UIDs)
 }

@@ -45,7 +45,7 @@ func (s *session) expungePlaces(spans []span) error {
 	var keys []MessageKey
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
-			if b.message(i, &s.scratch) && s.scratch.Flags&Deleted != 0 {
+			if there := b.message(i, &s.scratch); !there || s.scratch.Flags&Deleted != 0 {
 				keys = append(keys, s.scratch.Key)
 			}
 		}

@@ -74,17 +74,16 @@ func (f *fetcher) see(spans []span) error {
 	m, change := &f.scratch, FlagChange{Op: FlagsAdd, Flags: Seen}
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
-			exists := f.box.message(i, m)
+			there := f.box.message(i, m)
 			if m.Flags&Seen != 0 {
 				continue
 			}
 			f.saw = addPlace(f.saw, i)
-			if exists {
-				keys = append(keys, m.Key)
-				continue
+			keys = append(keys, m.Key)
+			if !there {
+				change.apply(m)
+				f.box.haunt(m)
 			}
-			change.apply(m)
-			f.box.haunt(m)
 		}
 	}
 	if len(keys) == 0 {

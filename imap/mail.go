@@ -137,10 +137,11 @@ type NewMessage struct {
 	Structure []byte    // mime.Structure, encoded
 }
 
-// Appended says what APPEND, COPY and MOVE made: Source[i] became UIDs[i].
+// Appended says what APPEND, COPY and MOVE made. For COPY and MOVE, Source[i] is
+// the place, among the messages given, of the one that became UIDs[i].
 type Appended struct {
 	UIDValidity uint32
-	Source      []UID // COPY and MOVE
+	Source      []int
 	UIDs        []UID
 }
 
@@ -207,7 +208,9 @@ type Changes struct {
 	Added    []UID // in the newer view only, rising
 }
 
-// Mailbox is an opened mailbox.
+// Mailbox is an opened mailbox. Its methods name messages by key: one that got
+// another UID from another replica since the session was shown it is still the
+// message that the client means.
 type Mailbox interface {
 	Close()
 	// Name returns the name that the mailbox had when it was opened. It may
@@ -235,9 +238,10 @@ type Mailbox interface {
 	// condition). Messages expunged meanwhile are skipped. A call that
 	// changes nothing commits nothing.
 	Store(ctx context.Context, messages []MessageKey, change FlagChange) (View, []UID, error)
-	// Expunge removes messages; those already gone are skipped.
+	// Expunge removes those of the messages that have \Deleted; others and
+	// those already gone are skipped.
 	Expunge(ctx context.Context, messages []MessageKey) (View, error)
-	// Copy adds copies to another mailbox, all or none.
+	// Copy adds copies to another mailbox, all or none: ErrExpunged if one is gone.
 	Copy(ctx context.Context, messages []MessageKey, to string) (Appended, error)
 	// Move moves messages to another mailbox; those already gone are skipped.
 	Move(ctx context.Context, messages []MessageKey, to string) (Appended, View, error)

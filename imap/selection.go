@@ -12,8 +12,9 @@ import (
 //
 // Invariants: told is never newer than latest; the client knows the flags of
 // every change with a MODSEQ up to shown; a message in told but not in latest was
-// expunged by somebody and is kept for the client as it was, with what the
-// client did to its flags since in ghosts.
+// expunged by somebody, or has another UID by now, and is kept for the client as
+// it was, with what the client did to its flags since in ghosts. Which of both
+// only the mailbox knows: commands that change messages give it all their keys.
 type selection struct {
 	mailbox  Mailbox
 	readOnly bool
@@ -33,8 +34,8 @@ type selection struct {
 	runs []uidRange // the UIDs of told, for checkpoints; nil: to be computed
 }
 
-// ghost is what a client made of the flags of a message that somebody else has
-// expunged. Nobody else will ever see it.
+// ghost is what a client made of the flags of a message that is no longer there
+// under the UID that the client knows.
 type ghost struct {
 	flags    Flags
 	keywords []string
@@ -44,7 +45,7 @@ type ghost struct {
 func (b *selection) refresh() { b.latest = b.mailbox.View() }
 
 // message fills m with the message at a place in told, as it is now, and
-// reports whether it still exists.
+// reports whether it is still there under this UID.
 func (b *selection) message(i int, m *Message) bool {
 	b.told.At(i, m)
 	if b.told == b.latest {
@@ -64,7 +65,8 @@ func (b *selection) message(i int, m *Message) bool {
 	return false
 }
 
-// haunt keeps what the client did to the flags of an expunged message.
+// haunt keeps what the client did to the flags of a message that message does
+// not find.
 func (b *selection) haunt(m *Message) {
 	if b.ghosts == nil {
 		b.ghosts = make(map[UID]ghost)
@@ -72,17 +74,32 @@ func (b *selection) haunt(m *Message) {
 	b.ghosts[m.UID] = ghost{m.Flags, m.Keywords}
 }
 
-// keys returns the messages at the places in spans that still exist.
+// keys returns the messages at the places in spans, whatever became of them.
 func (b *selection) keys(spans []span, scratch *Message) []MessageKey {
 	keys := make([]MessageKey, 0, count(spans))
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
-			if b.message(i, scratch) {
-				keys = append(keys, scratch.Key)
-			}
+			b.told.At(i, scratch)
+			keys = append(keys, scratch.Key)
 		}
 	}
 	return keys
+}
+
+// uids returns the UIDs under which the client knows the messages of keys(spans)
+// at the given indexes.
+func (b *selection) uids(spans []span, indexes []int) []UID {
+	all := make([]UID, 0, count(spans))
+	for _, sp := range spans {
+		for i := sp.from; i < sp.to; i++ {
+			all = append(all, b.told.UIDAt(i))
+		}
+	}
+	uids := make([]UID, len(indexes))
+	for k, i := range indexes {
+		uids[k] = all[i]
+	}
+	return uids
 }
 
 // announce remembers that the current command tells the flags of the messages

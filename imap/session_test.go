@@ -336,3 +336,74 @@ func TestWriteErrorEndsSession(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestRenumberedMessage: a message that got another UID from another replica is
+// still the one that the client means by the old UID, until it is told.
+func TestRenumberedMessage(t *testing.T) {
+	for command, test := range map[string]struct {
+		answer []string // without the news, which come at the end
+		inbox  string   // flags of the message in INBOX afterwards, "-" if it is gone
+	}{
+		"UID STORE 2 +FLAGS (\\Draft)": {[]string{`* 2 FETCH (UID 2 FLAGS (\Draft \Recent))`}, `\Draft`},
+		"STORE 2 FLAGS ($x)":           {[]string{`* 2 FETCH (FLAGS (\Recent $x))`}, `$x`},
+		"FETCH 2 BODY[]<0.1>":          {[]string{`* 2 FETCH (FLAGS (\Seen \Recent) BODY[]<0> {1}`, `S)`}, `\Seen`},
+		"UID COPY 1:3 Archive":         {[]string{`[COPYUID 1006 1:3 1:3]`}, ``},
+		"MOVE 2 Archive":               {[]string{`* OK [COPYUID 1006 2 1] Moved`}, `-`},
+		"EXPUNGE":                      {nil, ``},
+	} {
+		t.Run(command, func(t *testing.T) {
+			s := newServer(t, imap.Options{MaxMessageSize: 1000})
+			c, other := s.begin(t, t.Context()), s.begin(t, t.Context())
+			s.append(t, c, 3)
+			c.Command("b", "SELECT INBOX")
+			if uid := s.store.Renumber(1, "INBOX", 2); uid != 4 {
+				t.Fatal("not renumbered")
+			}
+			got := strings.Join(c.Command("c", command), "\n")
+			for _, want := range test.answer {
+				if !strings.Contains(got, want) {
+					t.Errorf("the answer %q lacks %q", got, want)
+				}
+			}
+			if !strings.Contains(got, "c OK ") {
+				t.Errorf("answered by %q", got)
+			}
+			other.Command("a", "EXAMINE INBOX")
+			want := []string{`* 3 FETCH (UID 4 FLAGS (` + test.inbox + `))`, "b OK UID FETCH completed"}
+			if test.inbox == "-" {
+				want = want[1:]
+			}
+			got = strings.Join(other.Command("b", "UID FETCH 4 (FLAGS)"), "\n")
+			got = strings.NewReplacer(`\Recent `, "", ` \Recent`, "", `\Recent`, "").Replace(got)
+			if got != strings.Join(want, "\n") {
+				t.Errorf("INBOX has %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestExpungeOfRenumberedMessage: the message is removed, unless it lost \Deleted
+// since the client was told of it.
+func TestExpungeOfRenumberedMessage(t *testing.T) {
+	for _, command := range []string{"EXPUNGE", "UID EXPUNGE 2"} {
+		for _, change := range []string{"-FLAGS", "+FLAGS"} {
+			s := newServer(t, imap.Options{MaxMessageSize: 1000})
+			c, other := s.begin(t, t.Context()), s.begin(t, t.Context())
+			s.append(t, c, 3)
+			c.Command("b", "SELECT INBOX")
+			c.Command("c", `STORE 2 +FLAGS (\Deleted)`)
+			s.store.Renumber(1, "INBOX", 2)
+			other.Command("a", "SELECT INBOX")
+			other.Command("b", `UID STORE 4 `+change+` (\Deleted)`)
+			c.Command("d", command)
+			other.Command("c", "NOOP")
+			want := "* SEARCH 1 3 4"
+			if change == "+FLAGS" {
+				want = "* SEARCH 1 3"
+			}
+			if got := other.Command("d", "UID SEARCH ALL"); !slices.Contains(got, want) {
+				t.Errorf("%s after %s left %q, want %q", command, change, got, want)
+			}
+		}
+	}
+}

@@ -75,8 +75,9 @@ func readFlagChange(c *wire.Command) (change FlagChange, silent bool, err error)
 
 // tellStored tells the flags that the messages have now: all of them, or with
 // .SILENT those that are not what the client must expect, because somebody else
-// changed them too (RFC 3501 section 6.4.6, note). For a message that was
-// expunged meanwhile the change is pretended.
+// changed them too (RFC 3501 section 6.4.6, note). For a message that is no
+// longer there under this UID the answer is what the change made of the flags
+// that the client knows.
 func (s *session) tellStored(spans []span, change FlagChange, silent, uid bool) {
 	b, m := s.box, &s.scratch
 	for _, sp := range spans {

@@ -150,7 +150,7 @@ func (s staging) Finish() (imap.Body, error) {
 }
 
 func appended(a mailstore.Appended) imap.Appended {
-	return imap.Appended{UIDValidity: a.UIDValidity, Source: uids(a.Source), UIDs: uids(a.UIDs)}
+	return imap.Appended{UIDValidity: a.UIDValidity, Source: a.Source, UIDs: uids(a.UIDs)}
 }
 
 func uids(in []crdt.UID) []imap.UID {

@@ -132,7 +132,9 @@ func (w *crashWriter) command(ctx context.Context, rng *rand.Rand, s *Account, m
 	}
 	if rng.Intn(3) == 0 {
 		for _, k := range names {
-			delete(state, k)
+			if state[k]&Deleted != 0 {
+				delete(state, k)
+			}
 		}
 		w.begin(state)
 		_, err := m.Expunge(ctx, some)

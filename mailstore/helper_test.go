@@ -135,6 +135,22 @@ func mustSelect(t testing.TB, s *Account, box string) *Mailbox {
 }
 
 // tags returns the instances of a view, by rising UID.
+// expunge removes messages as a client does.
+func expunge(ctx context.Context, m *Mailbox, messages []crdt.Tag) error {
+	if _, _, err := m.Store(ctx, messages, FlagChange{Op: crdt.StoreAdd, Flags: Deleted}); err != nil {
+		return err
+	}
+	_, err := m.Expunge(ctx, messages)
+	return err
+}
+
+func mustExpunge(t testing.TB, m *Mailbox, messages []crdt.Tag) {
+	t.Helper()
+	if err := expunge(ctxOf(t), m, messages); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func tags(v *View) []crdt.Tag {
 	var out []crdt.Tag
 	var m Message

@@ -83,7 +83,7 @@ func killedClient(r *Replica, i int) error {
 		}
 		fmt.Println("seen", i, uid, content)
 		if k%5 == 4 {
-			if _, err := m.Expunge(ctx, []crdt.Tag{msg.Tag}); err != nil {
+			if err := expunge(ctx, m, []crdt.Tag{msg.Tag}); err != nil {
 				return err
 			}
 			fmt.Println("expunge", i, uid, content)

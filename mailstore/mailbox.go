@@ -267,12 +267,13 @@ func (t *tx) present(box crdt.MailboxID, tags []crdt.Tag, f func(*crdt.Message) 
 	return out, nil
 }
 
-// Expunge removes messages; those already gone are skipped.
+// Expunge removes those of the messages that have \Deleted; others and those
+// already gone are skipped.
 func (m *Mailbox) Expunge(ctx context.Context, messages []crdt.Tag) (*View, error) {
 	err := m.writable()
 	if err == nil {
 		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
-			targets, err := t.present(m.box.id, messages, nil)
+			targets, err := t.present(m.box.id, messages, func(x *crdt.Message) bool { return x.Has(crdt.FlagDeleted) })
 			if err != nil || len(targets) == 0 {
 				return nil, err
 			}
@@ -296,11 +297,11 @@ func (m *Mailbox) Copy(ctx context.Context, messages []crdt.Tag, to string) (App
 		}
 		dst = b.ID
 		out.UIDValidity = b.UIDValidity()
-		var added []crdt.Added
-		added, out.Source, err = t.copies(m.box.id, messages)
+		added, err := t.copies(m.box.id, messages)
 		if err != nil || len(added) == 0 {
 			return nil, err
 		}
+		out.Source = upTo(len(added))
 		p, err := payload(t.site().PrepareAppend(dst, added, false))
 		out.UIDs = newUIDs(p)
 		return p, err
@@ -311,18 +312,17 @@ func (m *Mailbox) Copy(ctx context.Context, messages []crdt.Tag, to string) (App
 	return out, nil
 }
 
-// copies returns what a COPY of instances adds, and their UIDs.
-func (t *tx) copies(box crdt.MailboxID, tags []crdt.Tag) ([]crdt.Added, []crdt.UID, error) {
+// copies returns what a COPY of instances adds.
+func (t *tx) copies(box crdt.MailboxID, tags []crdt.Tag) ([]crdt.Added, error) {
 	saved := t.a.r.opts.Now().Unix()
 	added := make([]crdt.Added, 0, len(tags))
-	uids := make([]crdt.UID, 0, len(tags))
 	for _, tag := range tags {
 		e, err := t.message(crdt.Instance{Box: box, Tag: tag})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if e.m == nil {
-			return nil, nil, ErrExpunged
+			return nil, ErrExpunged
 		}
 		var flags []string
 		for _, f := range e.m.Flags {
@@ -333,9 +333,8 @@ func (t *tx) copies(box crdt.MailboxID, tags []crdt.Tag) ([]crdt.Added, []crdt.U
 		added = append(added, crdt.Added{
 			Root: e.m.Root, Flags: flags, Size: e.m.Size, Date: e.m.Date, Zone: e.m.Zone, Saved: saved,
 		})
-		uids = append(uids, e.m.Exp)
 	}
-	return added, uids, nil
+	return added, nil
 }
 
 // Move moves messages to another mailbox; those already gone are skipped.
@@ -360,8 +359,8 @@ func (m *Mailbox) Move(ctx context.Context, messages []crdt.Tag, to string) (App
 				return nil, err
 			}
 			out.UIDs = newUIDs(p)
-			out.Source, err = t.sources(p)
-			return p, err
+			out.Source = sources(p, messages)
+			return p, nil
 		}, func(t *tx) error { return t.announce(dst) })
 	}
 	if err != nil {
@@ -370,21 +369,28 @@ func (m *Mailbox) Move(ctx context.Context, messages []crdt.Tag, to string) (App
 	return out, m.View(), nil
 }
 
-// sources returns the UIDs of what is moved.
-func (t *tx) sources(payloads []crdt.Payload) ([]crdt.UID, error) {
-	var uids []crdt.UID
+// sources returns the places in tags of what is moved.
+func sources(payloads []crdt.Payload, tags []crdt.Tag) []int {
+	places := make(map[crdt.Tag]int, len(tags))
+	for i, tag := range tags {
+		places[tag] = i
+	}
+	var out []int
 	for _, p := range payloads {
-		move, ok := p.(*crdt.Move)
-		if !ok {
-			continue
-		}
-		for i := range move.Entries {
-			e, err := t.message(move.Entries[i].From)
-			if err != nil {
-				return nil, err
+		if move, ok := p.(*crdt.Move); ok {
+			for i := range move.Entries {
+				out = append(out, places[move.Entries[i].From.Tag])
 			}
-			uids = append(uids, e.was)
 		}
 	}
-	return uids, nil
+	return out
+}
+
+// upTo returns 0 to n-1.
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
 }

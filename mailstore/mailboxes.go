@@ -179,10 +179,11 @@ type NewMessage struct {
 	Structure []byte    // opaque, at most MaxStructure bytes
 }
 
-// Appended says what APPEND, COPY and MOVE made: Source[i] became UIDs[i].
+// Appended says what APPEND, COPY and MOVE made. For COPY and MOVE, Source[i] is
+// the place, among the messages given, of the one that became UIDs[i].
 type Appended struct {
 	UIDValidity uint32
-	Source      []crdt.UID // COPY and MOVE
+	Source      []int
 	UIDs        []crdt.UID
 }
 

@@ -293,7 +293,7 @@ func busyClient(n *node, user crdt.AccountID, rng *rand.Rand, steps int) error {
 		some := all[:min(len(all), rng.Intn(5))]
 		switch rng.Intn(8) {
 		case 0:
-			_, err = m.Expunge(ctx, some)
+			err = expunge(ctx, m, some)
 		case 1:
 			_, _, err = m.Store(ctx, some, FlagChange{Op: crdt.StoreAdd, Flags: Flags(1 << rng.Intn(5))})
 		case 2:

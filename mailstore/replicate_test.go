@@ -295,7 +295,7 @@ func (n *node) randomMailboxChange(ctx context.Context, rng *rand.Rand, s *Accou
 	}
 	switch rng.Intn(4) {
 	case 0:
-		_, err = m.Expunge(ctx, some)
+		err = expunge(ctx, m, some)
 	case 1:
 		_, err = m.Copy(ctx, some, to)
 	case 2:

@@ -167,7 +167,13 @@ func (m *mailbox) Expunge(_ context.Context, keys []imap.MessageKey) (imap.View,
 	}
 	m.account.mu.Lock()
 	defer m.account.mu.Unlock()
-	m.account.expunge(m.box, keys)
+	var deleted []imap.MessageKey
+	for _, msg := range m.find(keys) {
+		if msg.Flags&imap.Deleted != 0 {
+			deleted = append(deleted, msg.Key)
+		}
+	}
+	m.account.expunge(m.box, deleted)
 	return m.box.view, nil
 }
 
@@ -194,7 +200,7 @@ func (m *mailbox) Copy(_ context.Context, keys []imap.MessageKey, to string) (im
 	if len(found) < len(keys) {
 		return imap.Appended{}, fmt.Errorf("copy to %q: %w", to, imap.ErrExpunged)
 	}
-	return m.copyTo(b, found), nil
+	return m.copyTo(b, keys, found), nil
 }
 
 // Move implements [imap.Mailbox].
@@ -208,24 +214,28 @@ func (m *mailbox) Move(_ context.Context, keys []imap.MessageKey, to string) (im
 	if err != nil {
 		return imap.Appended{}, nil, err
 	}
-	appended := m.copyTo(b, m.find(keys))
+	appended := m.copyTo(b, keys, m.find(keys))
 	m.account.expunge(m.box, keys)
 	return appended, m.box.view, nil
 }
 
-func (m *mailbox) copyTo(b *box, found []imap.Message) imap.Appended {
-	source := make([]imap.UID, len(found))
+func (m *mailbox) copyTo(b *box, keys []imap.MessageKey, found []imap.Message) imap.Appended {
+	source := make([]int, len(found))
 	for i := range found {
-		source[i] = found[i].UID
+		source[i] = slices.Index(keys, found[i].Key)
 	}
 	return imap.Appended{UIDValidity: b.uidValidity, Source: source, UIDs: m.account.addCopies(b, found)}
 }
 
+// find returns those of the messages that are there, in the order of keys.
 func (m *mailbox) find(keys []imap.MessageKey) []imap.Message {
-	wanted := keySet(keys)
-	var found []imap.Message
+	there := make(map[imap.MessageKey]imap.Message, len(keys))
 	for _, msg := range m.box.view.messages {
-		if wanted[msg.Key] {
+		there[msg.Key] = msg
+	}
+	var found []imap.Message
+	for _, k := range keys {
+		if msg, ok := there[k]; ok {
 			found = append(found, msg)
 		}
 	}

@@ -15,6 +15,7 @@ package memmail
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,6 +70,33 @@ func (s *Store) fail(operation string) error {
 		return nil
 	}
 	return s.Fail(operation)
+}
+
+// Renumber gives a message of a mailbox another UID, above all others, as a
+// replica does where its peers have shown more than the first one (crdt.md 2).
+// It returns the new UID, 0 if there is no such message.
+func (s *Store) Renumber(user imap.UserID, name string, uid imap.UID) imap.UID {
+	s.mu.Lock()
+	a := s.accounts[user]
+	s.mu.Unlock()
+	if a == nil {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	b, err := a.box(name)
+	if err != nil {
+		return 0
+	}
+	i, ok := b.view.Find(uid)
+	if !ok {
+		return 0
+	}
+	messages, next, mod := slices.Clone(b.view.messages), b.view.uidNext, imap.ModSeq(a.next())
+	m := messages[i]
+	m.UID, m.ModSeq = next, mod
+	b.publish(append(slices.Delete(messages, i, i+1), m), next+1, mod)
+	return next
 }
 
 // session is one session's handle of an account.
