@@ -82,7 +82,7 @@ func (w *work) mayNeedFix() (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("UIDVALIDITY of %q: %w", b.Name.Value, err)
 		}
-		if b.UIDValidity() < used {
+		if b.Validity() < used {
 			return true, nil
 		}
 	}
@@ -114,6 +114,15 @@ func (w *work) header() error {
 	return nil
 }
 
+// eraOf returns the era of a mailbox, 0 of one that does not exist yet.
+func (w *work) eraOf(id MailboxID) (uint32, error) {
+	b, err := w.box(id)
+	if b == nil || err != nil {
+		return 0, err
+	}
+	return b.Era(), nil
+}
+
 // checkBox finds the mailbox that an operation refers to. Records are kept for
 // ever and made before they are referred to.
 func (w *work) checkBox(id MailboxID) error {
@@ -139,18 +148,12 @@ func (w *work) checkInstances(list []Instance) error {
 	return nil
 }
 
-func checkUID(u UID) error {
-	if u == 0 || u > MaxUID {
-		return impossible("UID %d", u)
-	}
-	return nil
-}
-
-// checkIssued also makes sure that the origin may issue this UID: a replica with
-// a wrong slot must not give a UID that others give, too.
-func (w *work) checkIssued(u UID) error {
-	if err := checkUID(u); err != nil {
-		return err
+// checkIssued makes sure that the origin may issue this UID in a mailbox that is
+// in an era: a replica with a wrong slot must not give a UID that others give,
+// too, and every era was begun before a UID of it is given.
+func (w *work) checkIssued(era uint32, u UID) error {
+	if u.Number() == 0 || u.Number() > MaxNumber || u.Era() > era {
+		return impossible("UID %d of era %d in era %d", u.Number(), u.Era(), era)
 	}
 	if slot := w.op.Time.Slot(); u.slot() != slot {
 		return impossible("UID %d of slot %d issued by slot %d", u, u.slot(), slot)
@@ -158,11 +161,11 @@ func (w *work) checkIssued(u UID) error {
 	return nil
 }
 
-func (w *work) checkAdded(a *Added) error {
+func (w *work) checkAdded(era uint32, a *Added) error {
 	if a.Size > maxSize {
 		return impossible("message of %d bytes", a.Size)
 	}
-	if err := w.checkIssued(a.UID); err != nil {
+	if err := w.checkIssued(era, a.UID); err != nil {
 		return err
 	}
 	return checkFlags(a.Flags)

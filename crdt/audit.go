@@ -97,15 +97,15 @@ func (a *audit) record(b *Mailbox) error {
 	if b.ID != NewMailboxID(b.Created, b.Generation) {
 		a.find("mailbox %q: identity %x is not that of %q, %d", b.Name.Value, uint64(b.ID), b.Created, b.Generation)
 	}
-	if b.C == 0 || b.C > MaxC {
-		a.find("mailbox %q: UIDVALIDITY part %d", b.Name.Value, b.C)
+	if b.C == 0 {
+		a.find("mailbox %q: validity part %d", b.Name.Value, b.C)
 	}
 	used, err := a.State.Used(b.Name.Value)
 	if err != nil {
 		return err
 	}
-	if b.Live() && b.UIDValidity() > used && b.ID != Inbox {
-		a.find("mailbox %q: UIDVALIDITY %d was never noted, but %d", b.Name.Value, b.UIDValidity(), used)
+	if b.Live() && b.Validity() > used && b.ID != Inbox {
+		a.find("mailbox %q: validity %d was never noted, but %d", b.Name.Value, b.Validity(), used)
 	}
 	return nil
 }

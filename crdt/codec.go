@@ -144,6 +144,16 @@ func (r *reader) uint32() uint32 {
 	return uint32(x)
 }
 
+// uid reads a UID: as small as the number of IMAP in era 0.
+func (r *reader) uid() UID {
+	x := UID(r.uint())
+	if x > maxUID {
+		r.fail(errNumber)
+		return 0
+	}
+	return x
+}
+
 func (r *reader) int() int64 {
 	x, n := binary.Varint(r.b)
 	if n <= 0 {

@@ -201,7 +201,7 @@ func (w *writer) added(a *Added) {
 
 func (r *reader) added() Added {
 	return Added{
-		Root: r.root(), UID: UID(r.uint32()), Flags: r.strings(), Size: r.uint(),
+		Root: r.root(), UID: r.uid(), Flags: r.strings(), Size: r.uint(),
 		Date: r.int(), Zone: r.int16(), Saved: r.int(),
 	}
 }
@@ -273,7 +273,7 @@ func (r *reader) tagUIDs() []TagUID {
 	list := elements[TagUID](r, minTag+1)
 	for i := range list {
 		t, _ := r.tag()
-		list[i] = TagUID{t, UID(r.uint32())}
+		list[i] = TagUID{t, r.uid()}
 	}
 	return list
 }
@@ -296,7 +296,7 @@ func (p *Nudge) encode(w *writer) {
 
 func (p *Nudge) decode(r *reader) {
 	p.Box = MailboxID(r.fixed())
-	p.H = UID(r.uint32())
+	p.H = r.uid()
 	p.List = r.tagUIDs()
 }
 
@@ -318,19 +318,10 @@ func (p *CreateMailbox) decode(r *reader) {
 	p.Boxes = elements[NewMailbox](r, 8+6)
 	for i := range p.Boxes {
 		p.Boxes[i] = NewMailbox{
-			ID: MailboxID(r.fixed()), Name: r.string(), Generation: r.uint32(), C: r.c(),
+			ID: MailboxID(r.fixed()), Name: r.string(), Generation: r.uint32(), C: r.uint32(),
 			SpecialUse: r.string(), Subscribe: r.bool(), Fixed: r.bool(),
 		}
 	}
-}
-
-func (r *reader) c() uint16 {
-	x := r.uint()
-	if x > MaxC {
-		r.fail(errNumber)
-		return 0
-	}
-	return uint16(x)
 }
 
 func (p *DeleteMailbox) encode(w *writer) {
@@ -370,7 +361,7 @@ func (p *Rename) encode(w *writer) {
 func (p *Rename) decode(r *reader) {
 	p.Boxes = elements[Renamed](r, 8+2)
 	for i := range p.Boxes {
-		p.Boxes[i] = Renamed{MailboxID(r.fixed()), r.string(), r.c()}
+		p.Boxes[i] = Renamed{MailboxID(r.fixed()), r.string(), r.uint32()}
 	}
 }
 
@@ -378,7 +369,7 @@ func (p *RenameInbox) encode(w *writer) { p.Create.encode(w); p.Move.encode(w) }
 func (p *RenameInbox) decode(r *reader) { p.Create.decode(r); p.Move.decode(r) }
 
 func (p *Touch) encode(w *writer) { w.fixed(uint64(p.ID)); w.uint(uint64(p.C)) }
-func (p *Touch) decode(r *reader) { p.ID = MailboxID(r.fixed()); p.C = r.c() }
+func (p *Touch) decode(r *reader) { p.ID = MailboxID(r.fixed()); p.C = r.uint32() }
 
 func (p *Subscribe) encode(w *writer) { w.string(p.Name); w.bool(p.On) }
 func (p *Subscribe) decode(r *reader) { p.Name = r.string(); p.On = r.bool() }

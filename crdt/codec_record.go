@@ -105,7 +105,7 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 	}
 	m.Tag.Origin, m.Tag.N, m.Tag.Index = Origin(r.fixed()), r.uint(), r.uint32()
 	m.Root = r.root()
-	m.Reg = UID(r.uint32())
+	m.Reg = r.uid()
 	m.Mod = r.time()
 	m.Flags = r.flags(m.Flags)
 	m.Size = r.uint()
@@ -121,14 +121,14 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 func (m *Message) decodeRare(r *reader, has byte) {
 	m.Exp = m.Reg
 	if has&isHidden != 0 {
-		m.Exp = UID(r.uint32())
+		m.Exp = r.uid()
 	}
 	m.All = m.All[:0]
 	if has&hasAliases == 0 {
 		m.All = append(m.All, m.Reg)
 	} else {
 		for range r.count(1) {
-			m.All = append(m.All, UID(r.uint32()))
+			m.All = append(m.All, r.uid())
 		}
 	}
 	m.Src, m.SrcTime, m.Cause, m.Base = Tag{}, 0, Cause{}, 0
@@ -144,7 +144,7 @@ func (m *Message) decodeRare(r *reader, has byte) {
 	}
 	m.Refused, m.Tries, m.Nudged = 0, 0, 0
 	if has&hasWait != 0 {
-		m.Refused, m.Tries, m.Nudged = r.int(), r.byte(), UID(r.uint32())
+		m.Refused, m.Tries, m.Nudged = r.int(), r.byte(), r.uid()
 	}
 }
 
@@ -185,17 +185,17 @@ func DecodeMailbox(data []byte) (*Mailbox, error) {
 	if b.Name.Value == b.Created {
 		b.Name.Value = b.Created // one string in memory
 	}
-	b.C = r.c()
+	b.C = r.uint32()
 	b.Dots = elements[Dot](&r, 9)
 	for i := range b.Dots {
 		b.Dots[i] = r.dot()
 	}
 	b.SpecialUse.Time = Time(r.uint())
 	b.SpecialUse.Value = r.string()
-	b.Instances, b.N, b.H = r.uint32(), UID(r.uint32()), UID(r.uint32())
-	b.High, b.MaxExp = Time(r.uint()), UID(r.uint32())
+	b.Instances, b.N, b.H = r.uint32(), r.uid(), r.uid()
+	b.High, b.MaxExp = Time(r.uint()), r.uid()
 	b.Messages, b.Unseen, b.Deleted = r.uint32(), r.uint32(), r.uint32()
-	b.Bytes, b.VanFloor, b.Recent = r.uint(), Time(r.uint()), UID(r.uint32())
+	b.Bytes, b.VanFloor, b.Recent = r.uint(), Time(r.uint()), r.uid()
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode mailbox: %w", err)
 	}

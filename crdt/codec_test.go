@@ -11,17 +11,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-// tidy makes empty slices nil, as decoding does, and C a number of 12 bits.
+// tidy makes empty slices nil, as decoding does, and UIDs those of possible eras.
 func tidy(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		tidy(v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.Name == "C" && f.Type.Kind() == reflect.Uint16 {
-				v.Field(i).SetUint(v.Field(i).Uint() & MaxC)
-			}
 			tidy(v.Field(i))
+		}
+	case reflect.Uint64:
+		if v.Type() == reflect.TypeFor[UID]() {
+			v.SetUint(v.Uint() % uint64(maxUID+1))
 		}
 	case reflect.Slice:
 		if v.Len() == 0 && v.CanSet() {

@@ -25,8 +25,12 @@ func (p *Append) check(w *work) error {
 	if err := w.checkBox(p.Box); err != nil {
 		return err
 	}
+	era, err := w.eraOf(p.Box)
+	if err != nil {
+		return err
+	}
 	for i := range p.Messages {
-		if err := w.checkAdded(&p.Messages[i]); err != nil {
+		if err := w.checkAdded(era, &p.Messages[i]); err != nil {
 			return err
 		}
 	}
@@ -112,6 +116,10 @@ func (p *Move) check(w *work) error {
 }
 
 func (p *Move) checkEntries(w *work) error {
+	era, err := w.eraOf(p.Dst)
+	if err != nil {
+		return err
+	}
 	from := make(map[Instance]bool, len(p.Entries))
 	for i := range p.Entries {
 		e := &p.Entries[i]
@@ -128,7 +136,7 @@ func (p *Move) checkEntries(w *work) error {
 		if err := w.checkInstances(e.Copies); err != nil {
 			return err
 		}
-		if err := w.checkAdded(&e.New); err != nil {
+		if err := w.checkAdded(era, &e.New); err != nil {
 			return err
 		}
 		if err := checkRegisters(e.State); err != nil {
@@ -167,8 +175,12 @@ func (p *Reissue) check(w *work) error {
 	if err := w.checkBox(p.Box); err != nil {
 		return err
 	}
+	era, err := w.eraOf(p.Box)
+	if err != nil {
+		return err
+	}
 	for _, x := range p.List {
-		if err := w.checkIssued(x.UID); err != nil {
+		if err := w.checkIssued(era, x.UID); err != nil {
 			return err
 		}
 	}
@@ -209,10 +221,17 @@ func (p *Reissue) effect(w *work) error {
 }
 
 func (p *Nudge) check(w *work) error {
-	if p.H > MaxUID {
-		return impossible("horizon %d", p.H)
+	if err := w.checkBox(p.Box); err != nil {
+		return err
 	}
-	return w.checkBox(p.Box)
+	era, err := w.eraOf(p.Box)
+	if err != nil {
+		return err
+	}
+	if p.H.Number() > MaxNumber || p.H.Era() > era {
+		return impossible("horizon %d of era %d in era %d", p.H.Number(), p.H.Era(), era)
+	}
+	return nil
 }
 
 // effect moves N above the nudger's horizon, so that what is issued next can be

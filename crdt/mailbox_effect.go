@@ -25,8 +25,8 @@ func (p *CreateMailbox) check(*work) error {
 	return nil
 }
 
-func checkC(c uint16) error {
-	if c == 0 || c > MaxC {
+func checkC(c uint32) error {
+	if c == 0 {
 		return impossible("UIDVALIDITY part %d", c)
 	}
 	return nil
@@ -87,10 +87,10 @@ func (w *work) create(n *NewMailbox, dot Dot, t Time) error {
 func (w *work) use(b *openBox) error {
 	w.listed = true
 	used, err := w.State.Used(b.Name.Value)
-	if err != nil || b.UIDValidity() <= used {
+	if err != nil || b.Validity() <= used {
 		return err
 	}
-	return w.State.PutUsed(b.Name.Value, b.UIDValidity())
+	return w.State.PutUsed(b.Name.Value, b.Validity())
 }
 
 func (p *DeleteMailbox) check(w *work) error {

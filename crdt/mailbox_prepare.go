@@ -65,7 +65,7 @@ func (s *Site) createOne(p *CreateMailbox, n *names, name string) error {
 	}
 	if o := n.owner[name]; o != nil { // dead, or it would be shown
 		c := o.C
-		if o.UIDValidity() < used {
+		if o.Validity() < used {
 			if c, err = nextC(used); err != nil {
 				return fmt.Errorf("create %q: %w", name, err)
 			}
@@ -163,7 +163,7 @@ func (s *Site) renameOne(p *Rename, n *names, b *Mailbox, to string) error {
 		return err
 	}
 	c := b.C
-	if b.UIDValidity() <= used {
+	if b.Validity() <= used {
 		if c, err = nextC(used); err != nil {
 			return err
 		}

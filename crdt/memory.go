@@ -14,7 +14,7 @@ type Memory struct {
 	messages map[Instance]*Message
 	twins    map[TwinKey]map[Instance]bool
 	vanished map[MailboxID]map[UID]Time
-	used     map[string]uint32
+	used     map[string]Validity
 	subs     map[string]Register[bool]
 	awaiting map[Instance]bool
 	roots    map[Root]int
@@ -36,7 +36,7 @@ func NewMemory() *Memory {
 		messages: make(map[Instance]*Message),
 		twins:    make(map[TwinKey]map[Instance]bool),
 		vanished: make(map[MailboxID]map[UID]Time),
-		used:     make(map[string]uint32),
+		used:     make(map[string]Validity),
 		subs:     make(map[string]Register[bool]),
 		awaiting: make(map[Instance]bool),
 		roots:    make(map[Root]int),
@@ -203,11 +203,11 @@ func (s *Memory) Unvanish(box MailboxID, uid UID) error {
 }
 
 // Used implements State.
-func (s *Memory) Used(name string) (uint32, error) { return s.used[name], nil }
+func (s *Memory) Used(name string) (Validity, error) { return s.used[name], nil }
 
 // PutUsed implements State.
-func (s *Memory) PutUsed(name string, uidValidity uint32) error {
-	s.used[name] = uidValidity
+func (s *Memory) PutUsed(name string, v Validity) error {
+	s.used[name] = v
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 const (
 	MaxNameLen = 1000      // bytes
 	MaxLevels  = 50        // levels of hierarchy
-	MaxC       = 1<<12 - 1 // growing part of UIDVALIDITY
+	MaxC       = 1<<32 - 1 // growing part of Validity
 	maxUse     = 100       // bytes of a special use
 	inboxName  = "INBOX"
 )
@@ -37,10 +37,6 @@ func NewMailboxID(name string, generation uint32) MailboxID {
 }
 
 func (id MailboxID) hash20() uint32 { return uint32(id & (1<<20 - 1)) }
-
-// UIDValidity returns the mailbox's UIDVALIDITY: 12 bits that grow, 20 bits of
-// its identity.
-func (b *Mailbox) UIDValidity() uint32 { return uint32(b.C)<<20 | b.ID.hash20() }
 
 func newMailbox(id MailboxID, name string, generation uint32) *Mailbox {
 	return &Mailbox{ID: id, Created: name, Generation: generation, Name: Register[string]{Value: name}}
@@ -128,7 +124,7 @@ func (s *Site) names(about ...string) (*names, error) {
 }
 
 // show computes who is shown under which name: the owner of a name, which is the
-// record with the largest UIDVALIDITY, dead ones included, under it; another
+// record with the largest validity, dead ones included, under it; another
 // live record of that name with a suffix.
 func (n *names) show() {
 	for _, b := range n.boxes {
@@ -209,8 +205,8 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 
 // owns reports whether of two records with one name b has it.
 func (b *Mailbox) owns(o *Mailbox) bool {
-	if b.UIDValidity() != o.UIDValidity() {
-		return b.UIDValidity() > o.UIDValidity()
+	if b.Validity() != o.Validity() {
+		return b.Validity() > o.Validity()
 	}
 	return b.ID > o.ID
 }
@@ -223,7 +219,7 @@ func (b *Mailbox) ifLive() *Mailbox {
 }
 
 // Fix returns the repairs of UIDVALIDITY that are due: what is shown under a
-// name must have the largest one that was ever shown under it (N4). Idempotent:
+// name must have the largest validity that was ever shown under it (N4). Idempotent:
 // several replicas may do the same.
 func (s *Site) Fix() ([]Payload, error) {
 	n, err := s.names()
@@ -239,7 +235,7 @@ func (s *Site) Fix() ([]Payload, error) {
 		if err != nil {
 			return nil, fmt.Errorf("fix %q: %w", l.Name, err)
 		}
-		if l.Box.UIDValidity() >= used {
+		if l.Box.Validity() >= used {
 			continue
 		}
 		if c, err := nextC(used); err == nil {
@@ -249,11 +245,12 @@ func (s *Site) Fix() ([]Payload, error) {
 	return out, nil
 }
 
-// nextC returns the growing part of a UIDVALIDITY above a used one.
-func nextC(used uint32) (uint16, error) {
+// nextC returns the growing part of a validity above a used one. It does not run
+// out: 2^32 renames.
+func nextC(used Validity) (uint32, error) {
 	c := used>>20 + 1
 	if c > MaxC {
-		return 0, fmt.Errorf("UIDVALIDITY above %d: %w", used, ErrUIDSpace)
+		return 0, fmt.Errorf("UIDVALIDITY above %d: %w", used, ErrLimit)
 	}
-	return uint16(c), nil
+	return uint32(c), nil
 }

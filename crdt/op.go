@@ -100,7 +100,7 @@ type (
 		ID         MailboxID
 		Name       string // at the record's first creation; its name may have changed since
 		Generation uint32
-		C          uint16
+		C          uint32
 		SpecialUse string
 		Subscribe  bool
 		Fixed      bool
@@ -119,7 +119,7 @@ type (
 	Renamed struct {
 		ID   MailboxID
 		Name string
-		C    uint16
+		C    uint32
 	}
 
 	// RenameInbox is RENAME of INBOX: the destination is created and every
@@ -132,7 +132,7 @@ type (
 	// Touch raises the growing part of a mailbox's UIDVALIDITY.
 	Touch struct {
 		ID MailboxID
-		C  uint16
+		C  uint32
 	}
 
 	// Subscribe sets the subscription of a name.

@@ -30,8 +30,8 @@ type replica struct {
 	told    map[MailboxID]UID // UIDNEXT announced
 	high    map[MailboxID]Time
 	views   map[MailboxID]map[UID]Tag
-	uv      map[string]uint32 // UIDVALIDITY by displayed name
-	removed map[Instance]bool // by operations applied here
+	uv      map[string]Validity // by displayed name
+	removed map[Instance]bool   // by operations applied here
 }
 
 // client keeps what QRESYNC tells it, per mailbox, at whatever replica.
@@ -82,7 +82,7 @@ func newWorld(n int) *world {
 				Policy: Policy{Batch: 10, Wait: 300, Quiet: 5000, Gap: 8},
 			},
 			watched: map[MailboxID]bool{}, told: map[MailboxID]UID{}, high: map[MailboxID]Time{},
-			views: map[MailboxID]map[UID]Tag{}, uv: map[string]uint32{}, removed: map[Instance]bool{},
+			views: map[MailboxID]map[UID]Tag{}, uv: map[string]Validity{}, removed: map[Instance]bool{},
 		})
 		w.queue = append(w.queue, make([][]*Op, n))
 	}

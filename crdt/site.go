@@ -23,17 +23,14 @@ var (
 	ErrFlag = errors.New("bad flag")
 	// ErrOtherLogin says that the account belongs to another login name.
 	ErrOtherLogin = errors.New("account is bound to another login name")
-	// ErrUIDSpace says that a mailbox's UIDs, or the UIDVALIDITYs of a name,
-	// are used up. They never wrap.
+	// ErrUIDSpace says that the UIDs of a mailbox's era are used up, and another
+	// one must begin ([Site.PrepareRenumber]).
 	ErrUIDSpace = errors.New("number space of the mailbox is used up")
 	// ErrLimit says that a command would exceed a limit of this package.
 	ErrLimit = errors.New("too much at once")
 	// ErrClock says that Site.Mod is behind a MODSEQ that was given before.
 	ErrClock = errors.New("clock is behind the mailbox's MODSEQ")
 )
-
-// MaxUID is the largest UID: UIDNEXT after it must still be a number of 32 bits.
-const MaxUID UID = 1<<32 - 2
 
 // Policy tunes how UIDs that were refused are replaced. All members of a group
 // may differ in it without harm. The zero value means [DefaultPolicy].
@@ -157,14 +154,14 @@ func (i *issuer) next(gap UID) (UID, error) {
 	if i.slot < 1 || i.slot > MaxSlot {
 		return 0, fmt.Errorf("issue UID: slot %d is not in 1..%d", i.slot, MaxSlot)
 	}
-	u := uint64(i.last) + uint64(gap) + 1
+	u := i.last + gap + 1
 	block := (u - 1) / uidBlock
-	if skip := (uint64(i.slot) + uidClasses - block%uidClasses) % uidClasses; skip > 0 {
+	if skip := (UID(i.slot) + uidClasses - block%uidClasses) % uidClasses; skip > 0 {
 		u = (block+skip)*uidBlock + 1
 	}
-	if u > uint64(MaxUID) {
-		return 0, fmt.Errorf("issue UID above %d: %w", i.last, ErrUIDSpace)
+	if u.Era() != i.last.Era() || u.Number() > MaxNumber {
+		return 0, fmt.Errorf("issue UID above %d: %w", i.last.Number(), ErrUIDSpace)
 	}
-	i.last = UID(u)
-	return i.last, nil
+	i.last = u
+	return u, nil
 }

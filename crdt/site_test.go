@@ -21,12 +21,12 @@ func TestIssue(t *testing.T) {
 		{256, 0, 1, []UID{273}},
 		{16, 8, 1, []UID{25}},
 		{16, 128, 1, []UID{273}},
-		{MaxUID - 13, 0, 15, []UID{MaxUID - 12}},
-		{MaxUID, 0, 15, nil},
-		{MaxUID - 1, 0, 15, []UID{MaxUID}},
-		{MaxUID - 100, 4000, 15, nil},
-		{MaxUID - 16, 0, 1, nil},
-		{MaxUID - 300, MaxUID, 1, nil},
+		{MaxNumber - 13, 0, 15, []UID{MaxNumber - 12}},
+		{MaxNumber, 0, 15, nil},
+		{MaxNumber - 1, 0, 15, []UID{MaxNumber}},
+		{MaxNumber - 100, 4000, 15, nil},
+		{MaxNumber - 16, 0, 1, nil},
+		{MaxNumber - 300, MaxNumber, 1, nil},
 		{0, 0, 0, nil},
 		{0, 0, 16, nil},
 	} {
@@ -102,7 +102,7 @@ func TestCanonicalName(t *testing.T) {
 func TestUIDSpaceEnds(t *testing.T) {
 	w := newWorld(2)
 	for _, r := range w.reps {
-		r.mem.boxes[Inbox].N = MaxUID - 5
+		r.mem.boxes[Inbox].N = MaxNumber - 5
 	}
 	if op, err := w.do(0, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}}}, true) }); !errors.Is(err, ErrUIDSpace) {
 		t.Errorf("append: %v, %v", op, err)
@@ -116,10 +116,10 @@ func TestUIDSpaceEnds(t *testing.T) {
 	}
 	add(0)
 	add(1)
-	w.reps[1].mem.boxes[Inbox].N = MaxUID
+	w.reps[1].mem.boxes[Inbox].N = MaxNumber
 	w.announce(1, Inbox)
 	w.flow()
-	w.reps[0].mem.boxes[Inbox].N = MaxUID
+	w.reps[0].mem.boxes[Inbox].N = MaxNumber
 	w.now += 10000
 	w.tick(1, true)
 	w.flow()
@@ -132,8 +132,8 @@ func TestUIDSpaceEnds(t *testing.T) {
 	}
 }
 
-// TestUIDValidityEnds: the growing part is used up: an error, no wrap.
-func TestUIDValidityEnds(t *testing.T) {
+// TestValidityEnds: the growing part is used up: an error, no wrap.
+func TestValidityEnds(t *testing.T) {
 	w, do := one(t)
 	do(func(s *Site) (Payload, error) { return s.PrepareCreate("A", "") })
 	w.reps[0].mem.used["B"] = MaxC<<20 | 5
@@ -141,7 +141,7 @@ func TestUIDValidityEnds(t *testing.T) {
 		"create": func(s *Site) (Payload, error) { return s.PrepareCreate("B", "") },
 		"rename": func(s *Site) (Payload, error) { return s.PrepareRename("A", "B") },
 	} {
-		if op, err := w.do(0, f); !errors.Is(err, ErrUIDSpace) {
+		if op, err := w.do(0, f); !errors.Is(err, ErrLimit) {
 			t.Errorf("%s: %v, %v", name, op, err)
 		}
 	}

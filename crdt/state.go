@@ -35,9 +35,9 @@ type State interface {
 	Vanish(box MailboxID, uid UID, mod Time) error
 	Unvanish(box MailboxID, uid UID) error
 
-	// Used returns the largest UIDVALIDITY ever shown under a name, 0 if none.
-	Used(name string) (uint32, error)
-	PutUsed(name string, uidValidity uint32) error
+	// Used returns the largest validity ever shown under a name, 0 if none.
+	Used(name string) (Validity, error)
+	PutUsed(name string, v Validity) error
 
 	// Subscription returns the register of a name, nil if it was never set.
 	Subscription(name string) (*Register[bool], error)
@@ -92,7 +92,7 @@ type Mailbox struct {
 	Created    string           // name at creation
 	Generation uint32           // count of records created under that name, from 1
 	Name       Register[string] // NFC UTF-8 with "/" or "." as configured between levels
-	C          uint16           // growing part of UIDVALIDITY, max-register, 12 bits
+	C          uint32           // growing part of Validity, max-register
 	Dots       []Dot            // observed-remove set of CREATEs
 	SpecialUse Register[string] // RFC 6154 attribute such as `\Sent`, or empty
 	Instances  uint32           // instances present, hidden ones too

@@ -149,13 +149,13 @@ func (w *world) lookList(i int) {
 		if b, err := (&Site{State: r.mem, Self: r.self}).Lookup(l.Name); err != nil || b == nil || b.ID != l.Box.ID {
 			t.fail("%q is %x, looked up: %v, %v", l.Name, uint64(l.Box.ID), b, err)
 		}
-		uv := l.Box.UIDValidity()
+		uv := l.Box.Validity()
 		if uv < r.uv[l.Name] {
-			t.fail("N4: UIDVALIDITY of %q went from %d to %d at %d", l.Name, r.uv[l.Name], uv, i)
+			t.fail("N4: validity of %q went from %d to %d at %d", l.Name, r.uv[l.Name], uv, i)
 		}
 		r.uv[l.Name] = uv
 		for u, tag := range r.views[l.Box.ID] {
-			k := fmt.Sprintf("%s/%d/%d", l.Name, uv, u)
+			k := fmt.Sprintf("%s/%d/%d", l.Name, uv.UIDValidity(), u.Number())
 			if o, ok := t.named[k]; ok && o != tag {
 				t.fail("N3: %s is %v and %v", k, o, tag)
 			}

@@ -61,9 +61,6 @@ func less(b bool) int {
 // before the message is stored. Copies and moves keep it.
 type Root [16]byte
 
-// UID is an IMAP unique identifier (RFC 9051 section 2.3.1.1); 0 is none.
-type UID uint32
-
 // MailboxID is the permanent identity of a mailbox record, derived from the
 // name at creation and a generation, so that concurrent creations of one name
 // make one record (crdt.md section 5). INBOX is 0.

@@ -86,7 +86,7 @@ func (a account) Status(ctx context.Context, name string) (imap.Status, error) {
 	s, err := a.Account.Status(ctx, name)
 	return imap.Status{
 		Messages: s.Messages, Recent: s.Recent, Unseen: s.Unseen, Deleted: s.Deleted,
-		UIDNext: imap.UID(s.UIDNext), UIDValidity: s.UIDValidity,
+		UIDNext: imap.UID(s.UIDNext.Number()), UIDValidity: s.UIDValidity,
 		HighestModSeq: imap.ModSeq(s.HighestModSeq), Size: s.Size, MailboxID: mailboxID(s.ID),
 	}, toEngine(err)
 }
@@ -159,7 +159,7 @@ func uids(in []crdt.UID) []imap.UID {
 	}
 	out := make([]imap.UID, len(in))
 	for i, u := range in {
-		out[i] = imap.UID(u)
+		out[i] = imap.UID(u.Number())
 	}
 	return out
 }

@@ -23,7 +23,7 @@ func (m mailbox) ClaimRecent(v imap.View) imap.UID {
 	if !ok {
 		return 0
 	}
-	return imap.UID(m.Mailbox.ClaimRecent(mine.View))
+	return imap.UID(m.Mailbox.ClaimRecent(mine.View).Number())
 }
 
 func (m mailbox) Store(ctx context.Context, messages []imap.MessageKey, change imap.FlagChange) (imap.View, []imap.UID, error) {
@@ -85,16 +85,16 @@ func tags(keys []imap.MessageKey) []crdt.Tag {
 // view is a mailstore view with the engine's types.
 type view struct{ *mailstore.View }
 
-func (v view) UIDAt(i int) imap.UID        { return imap.UID(v.View.UIDAt(i)) }
-func (v view) Find(u imap.UID) (int, bool) { return v.View.Find(crdt.UID(u)) }
-func (v view) UIDNext() imap.UID           { return imap.UID(v.View.UIDNext()) }
+func (v view) UIDAt(i int) imap.UID        { return imap.UID(v.View.UIDAt(i).Number()) }
+func (v view) Find(u imap.UID) (int, bool) { return v.View.Find(crdt.NewUID(v.Era(), uint32(u))) }
+func (v view) UIDNext() imap.UID           { return imap.UID(v.View.UIDNext().Number()) }
 func (v view) HighestModSeq() imap.ModSeq  { return imap.ModSeq(v.View.HighestModSeq()) }
 
 func (v view) At(i int, m *imap.Message) {
 	var s mailstore.Message
 	v.View.At(i, &s)
 	*m = imap.Message{
-		UID:      imap.UID(s.UID),
+		UID:      imap.UID(s.UID.Number()),
 		Key:      imap.MessageKey{A: uint64(s.Tag.Origin), B: s.Tag.N, C: s.Tag.Index},
 		Root:     s.Root,
 		Flags:    imap.Flags(s.Flags), // the same bits; see TestFlagsAgree

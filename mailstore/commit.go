@@ -315,7 +315,7 @@ func (t *tx) install() []exposure {
 
 // sameName reports whether a mailbox has the same place in the list of names.
 func sameName(a, b *crdt.Mailbox) bool {
-	return a.Name == b.Name && a.C == b.C && a.Live() == b.Live()
+	return a.Name == b.Name && a.Validity() == b.Validity() && a.Live() == b.Live()
 }
 
 // expose brings the view of an open mailbox up to date.
@@ -337,7 +337,7 @@ func (t *tx) expose(box *openBox, b *crdt.Mailbox) exposure {
 		}
 	}
 	box.head = box.head.update(changes, b.H+1, b.High)
-	return exposure{box: box, view: box.head, dead: !b.Live(), uidValidity: b.UIDValidity()}
+	return exposure{box: box, view: box.head, dead: !b.Live(), validity: b.Validity()}
 }
 
 // log puts an own operation into the log.

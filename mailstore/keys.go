@@ -22,7 +22,7 @@ import (
 //	0x10 R 'a' account 'b' box            mailbox record
 //	0x10 R 'a' account 'm' box tag        message instance
 //	0x10 R 'a' account 't' twinkey box tag   a live instance of a group of twins
-//	0x10 R 'a' account 'u' <name>         largest UIDVALIDITY shown under a name
+//	0x10 R 'a' account 'u' <name>         largest validity shown under a name
 //	0x10 R 'a' account 's' <name>         subscription register of a name
 //	0x10 R 'a' account 'v' box uid        a vanished UID and its MODSEQ
 //	0x20 R 'r' root                       count of live instances with that content
@@ -32,7 +32,7 @@ import (
 //	0x30 R root chunk                     piece of a content
 //
 // R is the number of the replica in this database (two bytes), account four
-// bytes, box eight, a tag twenty (origin 8, n 8, index 4), a uid four, a root
+// bytes, box eight, a tag twenty (origin 8, n 8, index 4), a uid eight, a root
 // sixteen and a chunk four. A twinkey is 's' and the tag of the source, or 'c',
 // the session, the command number and the index of the cause.
 //
@@ -164,7 +164,7 @@ func (k keyspace) subscription(b []byte, a crdt.AccountID, name string) []byte {
 
 func (k keyspace) vanished(b []byte, a crdt.AccountID, box crdt.MailboxID, uid crdt.UID) []byte {
 	b = binary.BigEndian.AppendUint64(k.record(b, a, recVanished), uint64(box))
-	return binary.BigEndian.AppendUint32(b, uint32(uid))
+	return binary.BigEndian.AppendUint64(b, uint64(uid))
 }
 
 func (k keyspace) content(b []byte, kind byte, root crdt.Root) []byte {

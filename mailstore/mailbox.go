@@ -11,12 +11,12 @@ import (
 // Mailbox is a mailbox that a session has selected. Used by one goroutine at a
 // time, except View, Changed and Gone.
 type Mailbox struct {
-	s           *Account
-	box         *openBox
-	name        string
-	uidValidity uint32
-	readOnly    bool
-	changed     chan struct{}
+	s        *Account
+	box      *openBox
+	name     string
+	validity crdt.Validity
+	readOnly bool
+	changed  chan struct{}
 
 	gone   bool // under publisher.pub
 	closed bool
@@ -33,7 +33,7 @@ func (s *Account) Select(ctx context.Context, name string, readOnly bool) (*Mail
 		if err := t.announce(b.ID); err != nil {
 			return err
 		}
-		m.uidValidity = b.UIDValidity()
+		m.validity = b.Validity()
 		return t.attach(m, b.ID)
 	})
 	if err != nil {
@@ -123,7 +123,7 @@ func (m *Mailbox) notify() {
 func (m *Mailbox) Name() string { return m.name }
 
 // UIDValidity returns the UIDVALIDITY at the time of the selection.
-func (m *Mailbox) UIDValidity() uint32 { return m.uidValidity }
+func (m *Mailbox) UIDValidity() uint32 { return m.validity.UIDValidity() }
 
 // ID returns the mailbox's identity.
 func (m *Mailbox) ID() crdt.MailboxID { return m.box.id }

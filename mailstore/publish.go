@@ -22,7 +22,7 @@ type exposure struct {
 	view *View
 	dead bool // the mailbox does not exist any more
 
-	uidValidity uint32 // it rises when a rename brings the mailbox where a larger one was shown
+	validity crdt.Validity // it rises when a rename brings the mailbox where a larger one was shown
 }
 
 func (p *publisher) init(vector crdt.VC) { p.shown = vector.Clone() }
@@ -97,7 +97,7 @@ func (b *openBox) show(e exposure) {
 		b.shown = e.view
 	}
 	for h := range b.handles {
-		h.gone = h.gone || e.dead || e.uidValidity > h.uidValidity
+		h.gone = h.gone || e.dead || e.validity > h.validity
 		h.notify()
 	}
 }

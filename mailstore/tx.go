@@ -31,7 +31,7 @@ type tx struct {
 	boxes    map[crdt.MailboxID]*crdt.Mailbox
 	messages map[crdt.Instance]*txMessage
 	twins    map[crdt.TwinKey]map[crdt.Instance]bool
-	used     map[string]uint32
+	used     map[string]crdt.Validity
 	subs     map[string]*crdt.Register[bool]
 	awaiting map[crdt.Instance]bool
 	counts   map[crdt.Root]int
@@ -330,30 +330,30 @@ func (t *tx) Unvanish(box crdt.MailboxID, uid crdt.UID) error {
 }
 
 // Used implements crdt.State.
-func (t *tx) Used(name string) (uint32, error) {
+func (t *tx) Used(name string) (crdt.Validity, error) {
 	if u, ok := t.used[name]; ok {
 		return u, nil
 	}
-	var used uint32
+	var used crdt.Validity
 	t.key = t.keys.used(t.key[:0], t.a.id, name)
 	_, err := t.read(func(v []byte) error {
-		if len(v) != 4 {
+		if len(v) != 8 {
 			return errCorrupt
 		}
-		used = binary.BigEndian.Uint32(v)
+		used = crdt.Validity(binary.BigEndian.Uint64(v))
 		return nil
 	})
 	return used, err
 }
 
 // PutUsed implements crdt.State.
-func (t *tx) PutUsed(name string, uidValidity uint32) error {
+func (t *tx) PutUsed(name string, v crdt.Validity) error {
 	if t.used == nil {
-		t.used = make(map[string]uint32)
+		t.used = make(map[string]crdt.Validity)
 	}
-	t.used[name] = uidValidity
+	t.used[name] = v
 	t.key = t.keys.used(t.key[:0], t.a.id, name)
-	t.val = binary.BigEndian.AppendUint32(t.val[:0], uidValidity)
+	t.val = binary.BigEndian.AppendUint64(t.val[:0], uint64(v))
 	return t.set(t.val)
 }
 

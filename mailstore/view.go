@@ -116,6 +116,9 @@ type row struct {
 // Len returns the number of messages.
 func (v *View) Len() int { return v.len }
 
+// Era returns the era of the mailbox, which all UIDs of the view have.
+func (v *View) Era() uint32 { return v.next.Era() }
+
 // UIDNext returns the UIDNEXT that goes with the view.
 func (v *View) UIDNext() crdt.UID { return v.next }
 
