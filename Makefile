@@ -9,7 +9,7 @@ PRIVATE    ?= private
 PUBLIC     ?= localhost,127.0.0.1
 PROTOS     := imap/tunnel/node.proto comm/receiver.proto
 
-.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check bench clean
+.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check bench mutants clean
 
 all: build
 
@@ -71,6 +71,10 @@ proto-check:
 	  --go-grpc_out=$$tmp --go-grpc_opt=paths=source_relative $$p; done; \
 	for f in $$(cd $$tmp && find . -name '*.pb.go'); do \
 	  diff -I '^// .*protoc' $$tmp/$$f $$f >/dev/null || { echo "$$f is not what its .proto file gives: make proto"; exit 1; }; done
+
+## mutants: put deliberate faults into the code, one by one; the tests must notice each (minutes)
+mutants:
+	$(GO) run ./internal/mutants
 
 ## bench: the Go benchmarks of the hot paths
 bench:
