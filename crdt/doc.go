@@ -61,17 +61,20 @@
 //	C1   immediate re-issue on both sides never ends      testdata/scripts/c01_livelock
 //	C2   a refused UID must be reported as vanished       c02_vanish_unshown
 //	C3   also one that is refused long after it was told  c03_refused_later
+//	C4   a MODSEQ is given while a message is hidden      c04_hidden_there
+//	C6   replicas show one message by different UIDs      c06_several_uids
 //	C8   MODSEQ of the origin lies below the announced    c08_modseq
 //	C9   STORE brings back what was expunged              c09_store_expunge
 //	C10  MOVE arrives after the body was deleted          c10_move_expunge_body
 //	C12  one UID issued twice                             c12_uid_classes
 //	C13  UIDNEXT goes down after a restart                c13_uidnext_after_restart
+//	C14  MODSEQ of another replica taken for an own one   c14_foreign_as_own
 //	C15  DELETE and CREATE restart the UIDs               c15_delete_create
 //	C16  races of CREATE, DELETE, RENAME, APPEND          c16_mailbox_races
 //	C17  MOVE against MOVE and EXPUNGE                    c17_moves
+//	C23  a change is told nowhere when a session moves    c23_told_elsewhere
 //
-// Not here yet: hold-down of deliveries, translation of MODSEQs between replicas
-// (VanFloor has room for it), twins by the cause of a replayed command (Cause is
+// Not here yet: hold-down of deliveries, twins by the cause of a replayed command (Cause is
 // kept with each message), snapshots, renumbering near the end of the UID space
 // ([ErrUIDSpace] says so).
 package crdt

@@ -15,13 +15,14 @@ import (
 type explorer struct {
 	budget         int // states
 	names          bool
+	ms             int64 // pass with each step
 	seen           map[[32]byte]bool
 	states, leaves int
 	errs           []string
 }
 
 // left is what may still happen on a path.
-type left struct{ ops, syncs, fires, restarts int }
+type left struct{ ops, syncs, fires, restarts, hears int }
 
 func (x *explorer) done() bool { return len(x.errs) > 0 || x.states >= x.budget }
 
@@ -40,6 +41,7 @@ func (x *explorer) explore(w *world, l left, path []string) {
 		if !f(v) {
 			return
 		}
+		v.now += x.ms
 		p := append(slices.Clip(path), name)
 		if x.failed(v, p) {
 			return
@@ -65,6 +67,10 @@ func (x *explorer) explore(w *world, l left, path []string) {
 			step(next, fmt.Sprintf("sync@%d", i), func(v *world) bool { v.sync(v.clients[0], i, Inbox); return true })
 		}
 		for j := range w.reps {
+			if next := l; l.hears > 0 && i != j {
+				next.hears--
+				step(next, fmt.Sprintf("%d hears %d", i, j), func(v *world) bool { v.note(i); v.hear(i, j); return true })
+			}
 			step(l, fmt.Sprintf("%d>%d", i, j), func(v *world) bool { return v.deliver(i, j) })
 		}
 		if l.fires > 0 && len(w.reps[i].mem.awaiting) > 0 {
@@ -153,6 +159,9 @@ func (w *world) key(l left) (k [32]byte) {
 	for i, r := range w.reps {
 		b = r.mem.append(b)
 		b = fmt.Append(b, r.clock, r.told)
+		if w.roaming {
+			b = r.tokens.append(b)
+		}
 		for j := range w.reps {
 			b = append(b, '|')
 			for _, op := range w.queue[i][j] {
@@ -163,7 +172,7 @@ func (w *world) key(l left) (k [32]byte) {
 	for _, c := range w.clients {
 		for _, id := range slices.Sorted(maps.Keys(c.cache)) {
 			x := c.cache[id]
-			b = fmt.Append(b, id, x.uv, x.rows, x.token, x.at, x.vec)
+			b = fmt.Append(b, id, x.UIDValidity, x.Rows, x.ModSeq, x.vec)
 		}
 	}
 	return sha256.Sum256(b)
@@ -192,6 +201,8 @@ func TestExhaustive(t *testing.T) {
 		names    bool
 		watched  bool
 		long     bool
+		roaming  bool  // MODSEQs are translated
+		hidden   int64 // ms that a message may be hidden when one is given
 	}{
 		{name: "3 commands", replicas: 2, left: left{ops: 3}},
 		{name: "2 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 2, syncs: 2, fires: 1}},
@@ -202,6 +213,8 @@ func TestExhaustive(t *testing.T) {
 		{name: "4 commands", replicas: 2, left: left{ops: 4}, long: true},
 		{name: "3 replicas, 2 commands, 1 sync", replicas: 3, left: left{ops: 2, syncs: 1}, long: true},
 		{name: "names, 3 commands", replicas: 2, left: left{ops: 3}, names: true},
+		{name: "roaming, 2 commands, 2 syncs, 1 sign of life", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, roaming: true, long: true},
+		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, roaming: true, hidden: 25, long: true},
 		{name: "names, 4 commands", replicas: 2, left: left{ops: 4}, names: true, long: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -215,6 +228,13 @@ func TestExhaustive(t *testing.T) {
 				r.watched[Inbox] = c.watched
 			}
 			x := &explorer{budget: 150000, names: c.names, seen: map[[32]byte]bool{}}
+			if w.roaming = c.roaming; c.hidden > 0 {
+				x.ms = 10
+			}
+			for _, r := range w.reps {
+				r.self.Policy.Hidden = c.hidden
+				r.tokens = NewTokens(r.self, 0, Spacing{Keep: 1 << 40})
+			}
 			x.explore(w, c.left, nil)
 			t.Logf("%d states, %d ends", x.states, x.leaves)
 			for _, e := range x.errs {

@@ -131,6 +131,8 @@ func (a *act) local(what string, i int) {
 		box, _ := a.box(i)
 		w.reps[i].watched[box] = !w.reps[i].watched[box]
 		w.announce(i, box)
+	default:
+		a.roam(what, i)
 	}
 }
 

@@ -9,12 +9,16 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/go-pluto/pluto/crdt/crdttest"
 )
 
 // TestScripts runs the scripts of testdata: one line, one event. Rewrite their
 // expectations with -rewrite and review the difference.
 //
 //	replicas 3 [leaderless]         a new group
+//	roaming 1000                    MODSEQs of other replicas are translated from now on;
+//	                                nothing is hidden for more ms when one is given
 //	0: append BOX a b \Seen         contents are letters, flags follow
 //	0: store BOX 17 +\Seen          also - and =, several UIDs separated by commas
 //	0: expunge BOX 17,18            also "move BOX 17 DST", "copy BOX 17 DST"
@@ -28,7 +32,11 @@ import (
 //	0: contents                     contents and how many instances they have
 //	0>1                             deliver one operation; 0>>1 all; flow: everything everywhere
 //	wait 300                        ms pass
-//	client 0 BOX                    the roaming client resynchronises there
+//	client 0 BOX                    the roaming client resynchronises there; in a roaming
+//	                                group also: what it was told, and why
+//	hear 0>1                        a sign of life of 0, with clock and vector, reaches 1
+//	0: note                         a checkpoint of its own
+//	0: prune BOX 1                  forget all but the newest vanished UIDs
 //	final                           all settles and is checked
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -72,6 +80,13 @@ func (s *script) line(line string) error {
 		s.w.reps[0].self.Leader = len(f) < 3
 		s.w.clients = []*client{{map[MailboxID]*cached{}}}
 		return nil
+	case f[0] == "roaming":
+		return s.roaming(f[1])
+	case f[0] == "hear":
+		var i, j int
+		_, err := fmt.Sscanf(f[1], "%d>%d", &i, &j)
+		s.w.hear(j, i)
+		return err
 	case f[0] == "flow":
 		s.w.flow()
 		return nil
@@ -145,6 +160,13 @@ func (s *script) at(i int, what string, args []string) error {
 	case "tick":
 		w.tick(i, false)
 		return nil
+	case "note":
+		w.note(i)
+		return nil
+	case "prune":
+		left, err := strconv.Atoi(args[1])
+		w.prune(i, box(0).ID, left)
+		return err
 	case "restart":
 		w.restart(i)
 		return nil
@@ -293,17 +315,54 @@ func (s *script) client(args []string) error {
 		return fmt.Errorf("no such mailbox: %w", err)
 	}
 	c := s.w.clients[0]
-	s.w.sync(c, i, b.ID)
-	rows := c.cache[b.ID].rows
-	fmt.Fprintf(&s.out, "client at %d: [", i)
-	for n, u := range slices.Sorted(maps.Keys(rows)) {
-		if n > 0 {
-			s.out.WriteByte(' ')
+	told, floor := s.w.sync(c, i, b.ID)
+	fmt.Fprintf(&s.out, "client at %d: ", i)
+	if s.w.roaming {
+		s.told(told, floor)
+	}
+	fmt.Fprintf(&s.out, "[%s]\n", strings.Join(rowTexts(c.cache[b.ID].Rows), " "))
+	return nil
+}
+
+// told describes what a client of a roaming group was told.
+func (s *script) told(r crdttest.Report, f Floor) {
+	switch {
+	case f.Own:
+		s.out.WriteString("own MODSEQ; ")
+	case f.Time == 0:
+		s.out.WriteString("everything; ")
+	default:
+		fmt.Fprintf(&s.out, "changes since %+d ms; ", f.Time.UnixMillis()-simStart)
+	}
+	if len(r.Vanished) > 0 {
+		s.out.WriteString("VANISHED")
+		for _, v := range r.Vanished {
+			fmt.Fprintf(&s.out, " %d", v.First)
 		}
+		s.out.WriteString("; ")
+	}
+	if len(r.Fetched) > 0 {
+		fmt.Fprintf(&s.out, "FETCH %s; ", strings.Join(rowTexts(r.Fetched), " "))
+	}
+}
+
+// rowTexts describes rows of a client, whose contents begin with a letter in hexadecimal.
+func rowTexts(rows map[uint32]string) (out []string) {
+	for _, u := range slices.Sorted(maps.Keys(rows)) {
 		var code byte
 		fmt.Sscanf(rows[u], "%2x", &code)
-		fmt.Fprintf(&s.out, "%d=%s", u, strings.TrimSuffix(string(rune(code))+rows[u][2:], "()"))
+		out = append(out, fmt.Sprintf("%d=%s", u, strings.TrimSuffix(string(rune(code))+rows[u][2:], "()")))
 	}
-	s.out.WriteString("]\n")
-	return nil
+	return out
+}
+
+// roaming makes the group one that translates MODSEQs.
+func (s *script) roaming(hidden string) error {
+	ms, err := strconv.ParseInt(hidden, 10, 64)
+	s.w.roaming = true
+	for _, r := range s.w.reps {
+		r.self.Policy.Hidden = ms
+		r.tokens = NewTokens(r.self, 0, Spacing{Keep: 1 << 40})
+	}
+	return err
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/go-pluto/pluto/crdt/crdttest"
 )
 
 // world is a group of replicas of one account on a causal broadcast, with
@@ -16,6 +18,9 @@ type world struct {
 	clients []*client
 	truth   *truth
 	noAudit bool
+	roaming bool            // MODSEQs of other replicas are translated; otherwise they are worth nothing
+	cut     map[[2]int]bool // links that deliver nothing
+	partial int             // how often such a MODSEQ was worth something
 }
 
 // replica is one member: a state, a clock, the operations it has applied, and
@@ -26,6 +31,8 @@ type replica struct {
 	vec     VC
 	self    Self
 	watched map[MailboxID]bool
+	tokens  *Tokens
+	written *Tokens // what a crash leaves of tokens
 
 	told    map[MailboxID]UID // UIDNEXT announced
 	high    map[MailboxID]Time
@@ -38,11 +45,8 @@ type replica struct {
 type client struct{ cache map[MailboxID]*cached }
 
 type cached struct {
-	uv    uint32
-	rows  map[UID]string
-	token Time
-	at    int // the replica that gave the token
-	vec   VC  // what the replicas had applied that it has seen
+	crdttest.QResync
+	vec VC // what the replicas had applied that it has seen
 }
 
 // truth is what somebody knows who sees all replicas.
@@ -81,7 +85,8 @@ func newWorld(n int) *world {
 				Origin: Origin(i + 1), Slot: Slot(i + 1), Leader: i == 0, Rank: i, Separator: '/',
 				Policy: Policy{Batch: 10, Wait: 300, Quiet: 5000, Gap: 8},
 			},
-			watched: map[MailboxID]bool{}, told: map[MailboxID]UID{}, high: map[MailboxID]Time{},
+			watched: map[MailboxID]bool{}, tokens: NewTokens(Self{Slot: Slot(i + 1), Policy: Policy{Batch: 1}}, 0, Spacing{Keep: 1 << 40}),
+			told: map[MailboxID]UID{}, high: map[MailboxID]Time{},
 			views: map[MailboxID]map[UID]Tag{}, uv: map[string]Validity{}, removed: map[Instance]bool{},
 		})
 		w.queue = append(w.queue, make([][]*Op, n))
@@ -97,10 +102,10 @@ func (w *world) clone() *world {
 	t.issued, t.root, t.named = maps.Clone(t.issued), maps.Clone(t.root), maps.Clone(t.named)
 	t.added, t.gone, t.ops = maps.Clone(t.added), maps.Clone(t.gone), maps.Clone(t.ops)
 	t.errs = slices.Clone(t.errs)
-	c := &world{now: w.now, truth: &t, noAudit: w.noAudit}
+	c := &world{now: w.now, truth: &t, noAudit: w.noAudit, roaming: w.roaming, cut: w.cut}
 	for _, r := range w.reps {
 		n := *r
-		n.mem, n.vec = r.mem.Clone(), r.vec.Clone()
+		n.mem, n.vec, n.tokens = r.mem.Clone(), r.vec.Clone(), r.tokens.Clone()
 		n.watched, n.told, n.high = maps.Clone(r.watched), maps.Clone(r.told), maps.Clone(r.high)
 		n.views, n.uv, n.removed = maps.Clone(r.views), maps.Clone(r.uv), maps.Clone(r.removed)
 		c.reps = append(c.reps, &n)
@@ -116,7 +121,7 @@ func (w *world) clone() *world {
 		n := &client{cache: map[MailboxID]*cached{}}
 		for id, x := range cl.cache {
 			y := *x
-			y.rows, y.vec = maps.Clone(x.rows), x.vec.Clone()
+			y.QResync, y.vec = *x.QResync.Clone(), x.vec.Clone()
 			n.cache[id] = &y
 		}
 		c.clients = append(c.clients, n)
@@ -195,7 +200,7 @@ func (w *world) apply(i int, s *Site, op *Op) []Payload {
 
 // ready reports whether the first operation from i to j may be delivered.
 func (w *world) ready(i, j int) bool {
-	return len(w.queue[i][j]) > 0 && w.queue[i][j][0].Deps.LessEqual(w.reps[j].vec)
+	return len(w.queue[i][j]) > 0 && !w.cut[[2]int{i, j}] && w.queue[i][j][0].Deps.LessEqual(w.reps[j].vec)
 }
 
 // deliver takes the next operation from i to j, and reports whether it could.
@@ -206,6 +211,7 @@ func (w *world) deliver(i, j int) bool {
 	op := w.queue[i][j][0]
 	w.queue[i][j] = w.queue[i][j][1:]
 	w.reps[j].clock.Observe(op.Time)
+	w.reps[j].tokens.HeardOp(op.Dot.Origin, CheckpointOf(op))
 	w.followUp(j, w.apply(j, w.site(j), op))
 	w.look(j)
 	return true
@@ -227,6 +233,9 @@ func (w *world) tick(i int, force bool) int64 {
 // restart is a crash of replica i and a new start.
 func (w *world) restart(i int) {
 	w.reps[i].mem.Restart()
+	if r := w.reps[i]; r.written != nil {
+		r.tokens = r.written.Clone()
+	}
 	w.reps[i].watched = map[MailboxID]bool{}
 	w.look(i)
 }

@@ -33,16 +33,24 @@ var (
 )
 
 // Policy tunes how UIDs that were refused are replaced. All members of a group
-// may differ in it without harm. The zero value means [DefaultPolicy].
+// may differ in it without harm, except for Hidden. The zero value means [DefaultPolicy].
 type Policy struct {
 	Batch int64 // ms in which refused UIDs are gathered for one operation
 	Wait  int64 // ms by rank before a non-leader re-issues the UID of a hidden message; about 3 round trips
 	Quiet int64 // ms without change in the mailbox before a non-leader re-issues that of a message shown under an old UID; doubles with every try
 	Gap   UID   // UIDs that the leader leaves free before a batch of re-issues
+
+	// Hidden bounds how long, in ms, a message that was delivered to a replica may
+	// still be hidden there when a MODSEQ is told to a client ([Site.Unhide]). The
+	// same for all members, since each relies on the others; above what any of
+	// them waits (ranks times Wait).
+	Hidden int64
 }
 
 // DefaultPolicy returns the settings that crdt.md section 8 recommends.
-func DefaultPolicy() Policy { return Policy{Batch: 10, Wait: 300, Quiet: 5000, Gap: 128} }
+func DefaultPolicy() Policy {
+	return Policy{Batch: 10, Wait: 300, Quiet: 5000, Gap: 128, Hidden: 10_000}
+}
 
 // Self says which replica runs the operations.
 type Self struct {

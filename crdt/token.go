@@ -2,12 +2,6 @@ package crdt
 
 import "maps"
 
-// HidMax bounds how long, in milliseconds, a message that was delivered to a
-// replica may still be hidden there when a MODSEQ is told to a client
-// ([Site.Unhide] enforces it). All members of a group must have the same, since
-// each relies on the others: it is part of what a MODSEQ means elsewhere.
-const HidMax = 10_000
-
 // maxAhead is how far, in milliseconds, a client's MODSEQ may be ahead of the
 // clock and still be believed (crdt.md 4.2).
 const maxAhead = 60 * 60 * 1000
@@ -23,8 +17,8 @@ type Floor struct {
 }
 
 // Tokens translates MODSEQs that other replicas gave to clients into own ones
-// (crdt.md 4.2). One of them serves all accounts of a replica. It is a pure value
-// but for being changed by Note and Hear; not safe for concurrent use.
+// (crdt.md 4.2). One of them serves all accounts of a replica. It has no I/O
+// and no clock; not safe for concurrent use.
 //
 // A MODSEQ of a peer says what the peer had shown. What it had applied at that
 // time follows from its checkpoints: vectors that it told, each with its clock.
@@ -33,7 +27,7 @@ type Tokens struct {
 	slot    Slot
 	birth   Time
 	spacing Spacing
-	hidMax  int64
+	hidden  int64 // Policy.Hidden
 	own     Checkpoints
 	peers   map[Slot]*peerHistory
 }
@@ -47,8 +41,11 @@ type peerHistory struct {
 
 // NewTokens makes the translator of a replica. birth is its clock when its
 // incarnation began: older MODSEQs of its slot are another incarnation's.
-func NewTokens(slot Slot, birth Time, s Spacing) *Tokens {
-	return &Tokens{slot: slot, birth: birth, spacing: s, hidMax: HidMax, peers: make(map[Slot]*peerHistory)}
+func NewTokens(self Self, birth Time, s Spacing) *Tokens {
+	return &Tokens{
+		slot: self.Slot, birth: birth, spacing: s, hidden: self.policy().Hidden,
+		peers: make(map[Slot]*peerHistory),
+	}
 }
 
 // Clone returns an independent copy.
@@ -137,7 +134,7 @@ func (k *Tokens) Incarnation(slot Slot) (o Origin, since Time, ok bool) {
 // last, now is Unix milliseconds.
 //
 // Why it holds: an own change up to the floor stems from an operation that the
-// peer had applied HidMax before it gave the MODSEQ, so that the client has been
+// peer had applied Hidden before it gave the MODSEQ, so that the client has been
 // shown it by then. Which UID is shown may still differ, but only for messages
 // with several.
 func (k *Tokens) Floor(t, last Time, now int64) Floor {
@@ -151,7 +148,7 @@ func (k *Tokens) Floor(t, last Time, now int64) Floor {
 	if p == nil || !k.Credible(t, now) {
 		return Floor{}
 	}
-	then, ok := p.list.At(t.add(-k.hidMax))
+	then, ok := p.list.At(t.add(-k.hidden))
 	if !ok {
 		return Floor{}
 	}
@@ -183,5 +180,15 @@ func (t Time) add(ms int64) Time {
 }
 
 // Several reports whether clients may know m by a UID that is not the one shown
-// here: it ever had more than one, or the one that it shall have is not shown.
-func (m *Message) Several() bool { return len(m.All) > 1 || m.Exp != m.Reg }
+// here: it has had others in this era, or the one that it shall have is not shown.
+func (m *Message) Several() bool {
+	if m.Exp != m.Reg {
+		return true
+	}
+	for _, u := range m.All {
+		if u != m.Exp && u.Era() == m.Exp.Era() {
+			return true
+		}
+	}
+	return false
+}

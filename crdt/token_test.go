@@ -38,8 +38,7 @@ func newTokenWorld(n int, s Spacing, hidMax int64) *tokenWorld {
 	w := &tokenWorld{now: simStart, ops: map[Dot]*Op{}}
 	for i := range n {
 		r := &tokenReplica{clock: Clock{Slot: Slot(i + 1)}, mods: map[Dot]Time{}, hidden: map[Dot]Time{}}
-		r.tokens = NewTokens(Slot(i+1), 0, s)
-		r.tokens.hidMax = hidMax
+		r.tokens = NewTokens(Self{Slot: Slot(i + 1), Policy: Policy{Batch: 1, Hidden: hidMax}}, 0, s)
 		r.written = r.tokens.Clone()
 		w.reps = append(w.reps, r)
 	}
@@ -106,7 +105,7 @@ func (w *tokenWorld) give(i int) {
 	}
 	shown := map[Dot]bool{}
 	for d := range r.mods {
-		if since, ok := r.hidden[d]; ok && r.clock.Last < since.add(r.tokens.hidMax) && high < since.add(r.tokens.hidMax) {
+		if since, ok := r.hidden[d]; ok && r.clock.Last < since.add(r.tokens.hidden) && high < since.add(r.tokens.hidden) {
 			continue
 		}
 		delete(r.hidden, d)
@@ -228,8 +227,8 @@ func TestFloorExhaustive(t *testing.T) {
 }
 
 func TestFloorOfNobody(t *testing.T) {
-	const birth, last = simStart + 1000, simStart + 5000
-	k := NewTokens(1, TimeAt(birth, 1), DefaultSpacing())
+	const birth, last, hidMax = simStart + 1000, simStart + 5000, 10_000
+	k := NewTokens(Self{Slot: 1}, TimeAt(birth, 1), DefaultSpacing())
 	k.Note(Checkpoint{TimeAt(birth, 1), VC{{2, 1}}})
 	k.HeardPeer(2, Checkpoint{TimeAt(birth, 2), VC{{2, 1}}})
 	for _, c := range []struct {
@@ -242,9 +241,9 @@ func TestFloorOfNobody(t *testing.T) {
 		{"own slot, before the incarnation", TimeAt(birth-1, 1), Floor{}},
 		{"own slot, not given yet", TimeAt(last+1, 1), Floor{}},
 		{"rounded", TimeAt(birth+1, 0), Floor{}},
-		{"peer, known", TimeAt(birth+HidMax, 2), Floor{TimeAt(birth, 1), false}},
-		{"peer, too early", TimeAt(birth+HidMax-1, 2), Floor{}},
-		{"peer never heard of", TimeAt(birth+HidMax, 3), Floor{}},
+		{"peer, known", TimeAt(birth+hidMax, 2), Floor{TimeAt(birth, 1), false}},
+		{"peer, too early", TimeAt(birth+hidMax-1, 2), Floor{}},
+		{"peer never heard of", TimeAt(birth+hidMax, 3), Floor{}},
 		{"hours ahead", TimeAt(last+2*maxAhead, 2), Floor{}},
 	} {
 		if got := k.Floor(c.t, TimeAt(last, 1), last); got != c.want {
@@ -257,10 +256,11 @@ func TestFloorOfNobody(t *testing.T) {
 // late operations of the old one do not bring its checkpoints back, and for an
 // hour no MODSEQ of the slot is trusted.
 func TestNewIncarnation(t *testing.T) {
-	k := NewTokens(1, 0, DefaultSpacing())
+	k := NewTokens(Self{Slot: 1}, 0, DefaultSpacing())
 	k.Note(Checkpoint{TimeAt(simStart, 1), VC{{2, 1}}})
 	k.HeardPeer(2, Checkpoint{TimeAt(simStart, 2), VC{{2, 5}}})
-	token := TimeAt(simStart+HidMax, 2)
+	const hidMax = 10_000
+	token := TimeAt(simStart+hidMax, 2)
 	if f := k.Floor(token, TimeAt(simStart, 1), simStart); f.Time == 0 {
 		t.Fatal("known incarnation is worth nothing")
 	}
@@ -273,7 +273,7 @@ func TestNewIncarnation(t *testing.T) {
 		t.Errorf("MODSEQ of the old incarnation is worth %v", f)
 	}
 	k.HeardPeer(9, Checkpoint{TimeAt(simStart+1000+maxAhead, 2), VC{{2, 5}}})
-	token = TimeAt(simStart+1000+maxAhead+HidMax, 2)
+	token = TimeAt(simStart+1000+maxAhead+hidMax, 2)
 	if f := k.Floor(token, TimeAt(simStart, 1), simStart+maxAhead); f.Time == 0 {
 		t.Error("the new incarnation is worth nothing after an hour")
 	}
@@ -314,7 +314,7 @@ func TestCheckpointsAreThin(t *testing.T) {
 func FuzzCheckpoints(f *testing.F) {
 	f.Add([]byte{1, 1, 9, 3, 2, 0, 5, 5, 7, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		k := NewTokens(1, 0, Spacing{Dense: 2, Recent: 10, Sparse: 5, Keep: 50})
+		k := NewTokens(Self{Slot: 1}, 0, Spacing{Dense: 2, Recent: 10, Sparse: 5, Keep: 50})
 		for ; len(b) >= 3; b = b[3:] {
 			at := Time(b[0])<<12 | Time(b[1]&15)
 			k.HeardPeer(Origin(b[1]>>6)+1, Checkpoint{at, VC{{1, uint64(b[2]&15) + 1}, {2, uint64(b[2]>>4) + 1}}})

@@ -183,47 +183,21 @@ func (w *world) rows(i int, box MailboxID, since Time) map[UID]string {
 	out := map[UID]string{}
 	for at, m := range w.reps[i].mem.messages {
 		if at.Box == box && m.Exp != 0 && m.Mod > since {
-			out[m.Exp] = fmt.Sprintf("%x(%s)", m.Root[0], strings.Join(m.FlagNames(), " "))
+			out[m.Exp] = row(m)
 		}
 	}
 	return out
 }
 
-// sync lets a client resynchronise a mailbox at replica i: with its token if
-// that is from there, with everything that ever vanished there otherwise.
-func (w *world) sync(c *client, i int, box MailboxID) {
-	b := w.reps[i].mem.boxes[box]
-	if b == nil {
-		return
-	}
-	_, high := w.announce(i, box)
-	x := c.cache[box]
-	if x == nil || x.uv != b.UIDValidity() {
-		x = &cached{uv: b.UIDValidity(), rows: map[UID]string{}, at: -1}
-		c.cache[box] = x
-	}
-	since := Time(0)
-	if x.at == i {
-		since = x.token
-	}
-	for u, mod := range w.reps[i].mem.vanished[box] {
-		if mod > since {
-			delete(x.rows, u)
-		}
-	}
-	maps.Copy(x.rows, w.rows(i, box, since))
-	x.at, x.token = i, high
-	if x.vec.LessEqual(w.reps[i].vec) {
-		if v := w.rows(i, box, 0); !maps.Equal(v, x.rows) {
-			w.truth.fail("I5: client has %v, replica %d shows %v", x.rows, i, v)
-		}
-	}
-	x.vec.Merge(w.reps[i].vec)
+// row is what a client keeps of a message.
+func row(m *Message) string {
+	return fmt.Sprintf("%x(%s)", m.Root[0], strings.Join(m.FlagNames(), " "))
 }
 
 // final settles and checks that all replicas and clients agree with the truth.
 func (w *world) final() {
 	t := w.truth
+	w.cut = nil
 	if n := w.settle(); n > 200 {
 		t.fail("I6: does not settle: %d re-issues", t.ops[kindReissue])
 		return
