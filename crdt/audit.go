@@ -78,6 +78,9 @@ func (a *audit) mailbox(b *Mailbox) error {
 	if got, want := counters(b), counters(sum.Mailbox); got != want {
 		a.find("mailbox %q: counters %+v, should be %+v", b.Name.Value, got, want)
 	}
+	if b.H < NewUID(b.Era(), 0) {
+		a.find("mailbox %q: horizon %v lies before era %d", b.Name.Value, b.H, b.Era())
+	}
 	if b.MaxExp > b.N {
 		a.find("mailbox %q: shown up to %d, heard of %d", b.Name.Value, b.MaxExp, b.N)
 	}
@@ -119,6 +122,10 @@ func (a *audit) message(b *Mailbox, m *Message, t Tag) error {
 		a.find("%s: register %d of UIDs %v", name, m.Reg, m.All)
 	case m.Exp != 0 && !slices.Contains(m.All, m.Exp):
 		a.find("%s: shown as %d, has UIDs %v", name, m.Exp, m.All)
+	case m.Exp != 0 && m.Exp.Era() != b.Era():
+		a.find("%s: is shown as %v in era %d", name, m.Exp, b.Era())
+	case slices.ContainsFunc(m.All, func(u UID) bool { return u != m.Reg && u.Era() != b.Era() }):
+		a.find("%s: has UIDs %v in era %d", name, m.All, b.Era())
 	case m.Reg > b.N || m.Exp > b.MaxExp:
 		a.find("%s: UIDs %v shown as %d, mailbox heard of %d and showed %d", name, m.All, m.Exp, b.N, b.MaxExp)
 	case m.Mod > b.High || m.Mod == 0:

@@ -288,6 +288,18 @@ func (p *Reissue) decode(r *reader) {
 	p.List = r.tagUIDs()
 }
 
+func (p *Renumber) encode(w *writer) {
+	w.fixed(uint64(p.Box))
+	w.uint(uint64(p.Era))
+	w.tagUIDs(p.List)
+}
+
+func (p *Renumber) decode(r *reader) {
+	p.Box = MailboxID(r.fixed())
+	p.Era = r.uint32()
+	p.List = r.tagUIDs()
+}
+
 func (p *Nudge) encode(w *writer) {
 	w.fixed(uint64(p.Box))
 	w.uint(uint64(p.H))

@@ -44,7 +44,7 @@ func drawVC(t *rapid.T) VC {
 }
 
 func drawPayload(t *rapid.T) Payload {
-	switch kind(rapid.IntRange(int(kindAppend), int(kindBindLogin)).Draw(t, "kind")) {
+	switch kind(rapid.IntRange(int(kindAppend), int(kindRenumber)).Draw(t, "kind")) {
 	case kindAppend:
 		return rapid.Ptr(rapid.Make[Append](), false).Draw(t, "payload")
 	case kindStore:
@@ -69,6 +69,8 @@ func drawPayload(t *rapid.T) Payload {
 		return rapid.Ptr(rapid.Make[Touch](), false).Draw(t, "payload")
 	case kindSubscribe:
 		return rapid.Ptr(rapid.Make[Subscribe](), false).Draw(t, "payload")
+	case kindRenumber:
+		return rapid.Ptr(rapid.Make[Renumber](), false).Draw(t, "payload")
 	case kindSetSpecialUse:
 		return rapid.Ptr(rapid.Make[SetSpecialUse](), false).Draw(t, "payload")
 	default:
@@ -275,7 +277,7 @@ func FuzzDecodeOp(f *testing.F) {
 
 func givesUIDs(op *Op) bool {
 	switch op.Payload.(type) {
-	case *Append, *Move, *RenameInbox, *Reissue:
+	case *Append, *Move, *RenameInbox, *Reissue, *Renumber:
 		return true
 	}
 	return false

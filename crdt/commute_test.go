@@ -83,6 +83,8 @@ func everyOperation(w *world) []prepared {
 		{"reissue", func(s *Site) (Payload, error) { return s.reissueAll(inA) }},
 		{"reissue in B", func(s *Site) (Payload, error) { return s.reissueAll(inB) }},
 		{"nudge", payload(&Nudge{Box: b, H: 4000, List: []TagUID{{inB[0].Tag, 17}}})},
+		{"renumber", func(s *Site) (Payload, error) { return first(s.PrepareRenumber(a)) }},
+		{"renumber B", func(s *Site) (Payload, error) { return first(s.PrepareRenumber(b)) }},
 		{"create", func(s *Site) (Payload, error) { return s.PrepareCreate("C/y", `\Sent`) }},
 		{"revive", func(s *Site) (Payload, error) { return s.PrepareCreate("Dead", "") }},
 		{"provision", func(s *Site) (Payload, error) { return s.PrepareProvision() }},
@@ -109,6 +111,14 @@ func everyOperation(w *world) []prepared {
 		list = append(list, prepared{fmt.Sprintf("store %d elsewhere", mode), payload(&Store{Targets: append(inB, inbox...), Mode: mode, Flags: []string{FlagSeen}})})
 	}
 	return list
+}
+
+// first returns the first of the payloads that are prepared.
+func first(list []Payload, err error) (Payload, error) {
+	if len(list) == 0 {
+		return nil, err
+	}
+	return list[0], err
 }
 
 func (s *Site) reissueAll(list []Instance) (Payload, error) {

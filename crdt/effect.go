@@ -193,27 +193,7 @@ func (p *Reissue) effect(w *work) error {
 		return err
 	}
 	for _, x := range p.List {
-		w.hear(b, x.UID)
-		m, err := w.State.Message(p.Box, x.Tag)
-		if err != nil {
-			return err
-		}
-		if m == nil { // removed meanwhile: remove wins
-			if err := w.vanish(b, x.UID); err != nil {
-				return err
-			}
-			continue
-		}
-		if w.op.Dot.Origin == w.Self.Origin && m.Tries < 255 {
-			m.Tries++
-		}
-		if err := w.addUID(b, m, x.UID); err != nil {
-			return err
-		}
-		if err := w.reconcile(b, m); err != nil {
-			return err
-		}
-		if err := w.State.PutMessage(p.Box, m); err != nil {
+		if err := w.give(b, x); err != nil {
 			return err
 		}
 	}
@@ -265,7 +245,7 @@ func (p *Nudge) effect(w *work) error {
 	}
 	re, err := w.reissue(b.Mailbox, list)
 	if errors.Is(err, ErrUIDSpace) {
-		return nil // nothing can be re-issued, nothing else is wrong
+		return nil // the next tick renumbers
 	}
 	w.followup = append(w.followup, re...)
 	return err

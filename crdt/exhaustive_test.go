@@ -14,7 +14,7 @@ import (
 // lets every state in which commands and deliveries are used up run dry and be checked.
 type explorer struct {
 	budget         int // states
-	names          bool
+	names, eras    bool
 	ms             int64 // pass with each step
 	seen           map[[32]byte]bool
 	states, leaves int
@@ -115,6 +115,12 @@ func (x *explorer) commands(w *world, i int) []prepared {
 	out := []prepared{{"append", func(s *Site) (Payload, error) {
 		return s.PrepareAppend(Inbox, []Added{{Root: Root{byte(len(w.truth.added) + 1)}}}, true)
 	}}}
+	if x.eras {
+		touch := w.reps[i].mem.boxes[Inbox].C + 1
+		out = append(out,
+			prepared{"renumber", func(s *Site) (Payload, error) { return first(s.PrepareRenumber(Inbox)) }},
+			prepared{"touch", func(*Site) (Payload, error) { return &Touch{Inbox, touch}, nil }})
+	}
 	for _, at := range w.instances(i, Inbox) {
 		m := w.reps[i].mem.messages[at]
 		if m.Exp == 0 {
@@ -199,6 +205,7 @@ func TestExhaustive(t *testing.T) {
 		replicas int
 		left     left
 		names    bool
+		eras     bool
 		watched  bool
 		long     bool
 		roaming  bool  // MODSEQs are translated
@@ -212,6 +219,11 @@ func TestExhaustive(t *testing.T) {
 		{name: "3 commands, timeout, watched", replicas: 2, left: left{ops: 3, fires: 1}, watched: true, long: true},
 		{name: "4 commands", replicas: 2, left: left{ops: 4}, long: true},
 		{name: "3 replicas, 2 commands, 1 sync", replicas: 3, left: left{ops: 2, syncs: 1}, long: true},
+		{name: "eras, 3 commands", replicas: 2, left: left{ops: 3}, eras: true},
+		{name: "eras, 2 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 2, syncs: 2, fires: 1}, eras: true},
+		{name: "eras, 2 commands, sync, restart, watched", replicas: 2, left: left{ops: 2, syncs: 1, restarts: 1}, eras: true, watched: true},
+		{name: "eras, 3 commands, 1 sync", replicas: 2, left: left{ops: 3, syncs: 1}, eras: true, long: true},
+		{name: "eras, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, eras: true, long: true},
 		{name: "names, 3 commands", replicas: 2, left: left{ops: 3}, names: true},
 		{name: "roaming, 2 commands, 2 syncs, 1 sign of life", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, roaming: true, long: true},
 		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, roaming: true, hidden: 25, long: true},
@@ -227,7 +239,7 @@ func TestExhaustive(t *testing.T) {
 			for _, r := range w.reps {
 				r.watched[Inbox] = c.watched
 			}
-			x := &explorer{budget: 150000, names: c.names, seen: map[[32]byte]bool{}}
+			x := &explorer{budget: 150000, names: c.names, eras: c.eras, seen: map[[32]byte]bool{}}
 			if w.roaming = c.roaming; c.hidden > 0 {
 				x.ms = 10
 			}

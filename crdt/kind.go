@@ -16,6 +16,7 @@ const (
 	kindSubscribe     kind = 12
 	kindSetSpecialUse kind = 13
 	kindBindLogin     kind = 14
+	kindRenumber      kind = 15
 )
 
 func (*Append) kind() kind        { return kindAppend }
@@ -32,6 +33,7 @@ func (*Touch) kind() kind         { return kindTouch }
 func (*Subscribe) kind() kind     { return kindSubscribe }
 func (*SetSpecialUse) kind() kind { return kindSetSpecialUse }
 func (*BindLogin) kind() kind     { return kindBindLogin }
+func (*Renumber) kind() kind      { return kindRenumber }
 
 // newPayload returns an empty payload of a kind, nil if there is no such kind.
 func newPayload(k kind) Payload {
@@ -64,6 +66,8 @@ func newPayload(k kind) Payload {
 		return new(SetSpecialUse)
 	case kindBindLogin:
 		return new(BindLogin)
+	case kindRenumber:
+		return new(Renumber)
 	}
 	return nil
 }

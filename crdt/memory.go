@@ -202,6 +202,12 @@ func (s *Memory) Unvanish(box MailboxID, uid UID) error {
 	return nil
 }
 
+// ForgetVanished implements State.
+func (s *Memory) ForgetVanished(box MailboxID, below UID) error {
+	maps.DeleteFunc(s.vanished[box], func(u UID, _ Time) bool { return u < below })
+	return nil
+}
+
 // Used implements State.
 func (s *Memory) Used(name string) (Validity, error) { return s.used[name], nil }
 

@@ -226,6 +226,10 @@ func (s *Site) Fix() ([]Payload, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fix: %w", err)
 	}
+	return s.fix(n)
+}
+
+func (s *Site) fix(n *names) ([]Payload, error) {
 	var out []Payload
 	for _, l := range n.list() {
 		if l.Box.Name.Value != l.Name {

@@ -90,6 +90,14 @@ type (
 		UID UID
 	}
 
+	// Renumber begins another era of a mailbox and gives instances UIDs in it
+	// (crdt.md 6.5).
+	Renumber struct {
+		Box  MailboxID
+		Era  uint32
+		List []TagUID // in the order of the UIDs before
+	}
+
 	// CreateMailbox creates or revives a mailbox record.
 	CreateMailbox struct{ Boxes []NewMailbox }
 	// NewMailbox is one record of a CreateMailbox; the dot added to its

@@ -117,6 +117,16 @@ func (a *act) local(what string, i int) {
 	case "announce":
 		box, _ := a.box(i)
 		w.announce(i, box)
+	case "renumber":
+		box, _ := a.box(i)
+		w.renumber(i, box)
+	case "approach":
+		// All replicas have heard of the UIDs that lie between.
+		box, _ := a.box(i)
+		if w.flow(); a.pick(2, "all") == 0 {
+			w.settle()
+		}
+		w.approach(box, UID(a.pick(600, "left")))
 	case "sync":
 		box, _ := a.box(i)
 		w.sync(w.clients[a.pick(len(w.clients), "client")], i, box)
@@ -158,6 +168,7 @@ var (
 	messageActions = []string{"append", "append", "store", "store", "expunge", "move", "copy", "sync", "announce", "watch"}
 	moveActions    = []string{"append", "store", "expunge", "move", "move", "move", "move", "sync", "sync"}
 	mailboxActions = []string{"create", "create", "delete", "rename", "append", "subscribe", "provision", "bind"}
+	eraActions     = []string{"renumber", "renumber", "approach", "append", "move"}
 	systemActions  = []string{"deliver", "deliver", "deliver", "deliver", "deliver", "flow", "tick", "wait", "restart"}
 )
 
@@ -174,6 +185,8 @@ func TestConvergence(t *testing.T) {
 		{"moves", slices.Concat(moveActions, systemActions), true, []string{"A"}},
 		{"no leader", slices.Concat(messageActions, systemActions), false, []string{"A"}},
 		{"mailboxes", slices.Concat(mailboxActions, systemActions), true, nil},
+		{"eras", slices.Concat(messageActions, eraActions, systemActions), true, []string{"A"}},
+		{"eras and names", slices.Concat(mailboxActions, messageActions, eraActions, systemActions), false, []string{"A"}},
 		{"all", slices.Concat(messageActions, mailboxActions, systemActions), true, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -201,7 +214,7 @@ func TestConvergence(t *testing.T) {
 }
 
 func expected(err error) bool {
-	for _, e := range []error{ErrNonexistent, ErrAlreadyExists, ErrCannot, ErrOtherLogin} {
+	for _, e := range []error{ErrUIDSpace, ErrNonexistent, ErrAlreadyExists, ErrCannot, ErrOtherLogin} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -23,6 +23,8 @@ import (
 //	0: store BOX 17 +\Seen          also - and =, several UIDs separated by commas
 //	0: expunge BOX 17,18            also "move BOX 17 DST", "copy BOX 17 DST"
 //	0: create NAME                  also delete, rename A B, provision, bind NAME
+//	0: renumber BOX                 begin another era
+//	approach BOX 300                use up the UIDs of its era but for 300
 //	0: announce BOX                 a client looks at UIDNEXT
 //	0: watch BOX                    a session has it selected
 //	0: tick                         what is due now
@@ -97,6 +99,17 @@ func (s *script) line(line string) error {
 			fmt.Fprintf(&s.out, "final: %d re-issue operations\n", n)
 		}
 		return nil
+	case f[0] == "approach":
+		n, err := strconv.Atoi(f[2])
+		if err != nil {
+			return err
+		}
+		b, err := (&Site{State: s.w.reps[0].mem, Self: s.w.reps[0].self}).Lookup(f[1])
+		if b == nil || err != nil {
+			return fmt.Errorf("no such mailbox: %w", err)
+		}
+		s.w.approach(b.ID, UID(n))
+		return nil
 	case f[0] == "wait":
 		ms, err := strconv.ParseInt(f[1], 10, 64)
 		s.w.now += ms
@@ -151,11 +164,16 @@ func (s *script) at(i int, what string, args []string) error {
 		return nil
 	case "announce":
 		next, _ := w.announce(i, box(0).ID)
-		fmt.Fprintf(&s.out, "%d: UIDNEXT %d\n", i, next)
+		fmt.Fprintf(&s.out, "%d: UIDNEXT %v\n", i, next)
 		return nil
 	case "watch":
 		w.reps[i].watched[box(0).ID] = true
 		w.announce(i, box(0).ID)
+		return nil
+	case "renumber":
+		if !w.renumber(i, box(0).ID) {
+			return fmt.Errorf("cannot be renumbered")
+		}
 		return nil
 	case "tick":
 		w.tick(i, false)
@@ -246,14 +264,14 @@ func (s *script) show(i int, box MailboxID) {
 	slices.SortFunc(list, func(a, b Instance) int { return less(mem.messages[a].Reg < mem.messages[b].Reg) })
 	for _, at := range list {
 		m := mem.messages[at]
-		text := fmt.Sprintf("%d=%s", m.Exp, message(m))
+		text := fmt.Sprintf("%v=%s", m.Exp, message(m))
 		switch m.Exp {
 		case m.Reg:
 			shown = append(shown, text)
 		case 0:
-			hidden = append(hidden, fmt.Sprintf("%s, to be %d", message(m), m.Reg))
+			hidden = append(hidden, fmt.Sprintf("%s, to be %v", message(m), m.Reg))
 		default:
-			shown = append(shown, fmt.Sprintf("%s, to be %d", text, m.Reg))
+			shown = append(shown, fmt.Sprintf("%s, to be %v", text, m.Reg))
 		}
 	}
 	fmt.Fprintf(&s.out, "%d: shown [%s]", i, strings.Join(shown, " "))
@@ -280,7 +298,7 @@ func (s *script) list(i int) {
 		fmt.Fprintln(&s.out, err)
 	}
 	for _, l := range list {
-		fmt.Fprintf(&s.out, "%d: %s %d.%05x, %d messages\n", i, l.Name, l.Box.C, l.Box.ID.hash20(), l.Box.Messages)
+		fmt.Fprintf(&s.out, "%d: %s %d.%05x, %d messages\n", i, l.Name, l.Box.Validity()>>20, l.Box.Validity()&0xfffff, l.Box.Messages)
 	}
 }
 

@@ -55,6 +55,7 @@ type truth struct {
 	root   map[boxUID]Root
 	named  map[string]Tag // name, UIDVALIDITY and UID
 	added  map[Instance]Root
+	eras   map[boxUID]uint32 // by mailbox and UIDVALIDITY
 	gone   map[Instance]bool
 	ops    map[kind]int
 	errs   []string
@@ -76,7 +77,7 @@ const simStart = 1700000000000
 func newWorld(n int) *world {
 	w := &world{now: simStart, truth: &truth{
 		issued: map[boxUID]Tag{}, root: map[boxUID]Root{}, named: map[string]Tag{},
-		added: map[Instance]Root{}, gone: map[Instance]bool{}, ops: map[kind]int{},
+		eras: map[boxUID]uint32{}, added: map[Instance]Root{}, gone: map[Instance]bool{}, ops: map[kind]int{},
 	}}
 	for i := range n {
 		w.reps = append(w.reps, &replica{
@@ -101,7 +102,7 @@ func (w *world) clone() *world {
 	t := *w.truth
 	t.issued, t.root, t.named = maps.Clone(t.issued), maps.Clone(t.root), maps.Clone(t.named)
 	t.added, t.gone, t.ops = maps.Clone(t.added), maps.Clone(t.gone), maps.Clone(t.ops)
-	t.errs = slices.Clone(t.errs)
+	t.eras, t.errs = maps.Clone(t.eras), slices.Clone(t.errs)
 	c := &world{now: w.now, truth: &t, noAudit: w.noAudit, roaming: w.roaming, cut: w.cut}
 	for _, r := range w.reps {
 		n := *r
@@ -150,6 +151,27 @@ func (w *world) do(i int, prepare func(*Site) (Payload, error)) (*Op, error) {
 	op := w.commit(i, s, p)
 	w.look(i)
 	return op, nil
+}
+
+// renumber lets replica i begin another era of a mailbox, and reports whether it
+// could.
+func (w *world) renumber(i int, box MailboxID) bool {
+	list, err := w.site(i).PrepareRenumber(box)
+	if err != nil {
+		return false
+	}
+	w.followUp(i, list)
+	w.look(i)
+	return true
+}
+
+// approach uses up the UIDs of a mailbox but for n, at all replicas.
+func (w *world) approach(box MailboxID, n UID) {
+	for _, r := range w.reps {
+		if b := r.mem.boxes[box]; b != nil {
+			b.N = max(b.N, NewUID(b.Era(), MaxNumber)-n)
+		}
+	}
 }
 
 // commit makes a payload an operation of replica i, applies and broadcasts it.

@@ -25,12 +25,21 @@ var (
 	ErrOtherLogin = errors.New("account is bound to another login name")
 	// ErrUIDSpace says that the UIDs of a mailbox's era are used up, and another
 	// one must begin ([Site.PrepareRenumber]).
-	ErrUIDSpace = errors.New("number space of the mailbox is used up")
+	ErrUIDSpace = errors.New("UIDs of the mailbox are used up")
 	// ErrLimit says that a command would exceed a limit of this package.
 	ErrLimit = errors.New("too much at once")
 	// ErrClock says that Site.Mod is behind a MODSEQ that was given before.
 	ErrClock = errors.New("clock is behind the mailbox's MODSEQ")
 )
+
+// SpaceError is an [ErrUIDSpace] that says of which mailbox.
+type SpaceError struct{ Box MailboxID }
+
+// Error implements error.
+func (e *SpaceError) Error() string { return fmt.Sprintf("%v: mailbox %x", ErrUIDSpace, uint64(e.Box)) }
+
+// Is makes the error an [ErrUIDSpace].
+func (e *SpaceError) Is(target error) bool { return target == ErrUIDSpace }
 
 // Policy tunes how UIDs that were refused are replaced. All members of a group
 // may differ in it without harm, except for Hidden. The zero value means [DefaultPolicy].
@@ -153,9 +162,10 @@ func (u UID) slot() Slot { return Slot((u - 1) / uidBlock % uidClasses) }
 type issuer struct {
 	last UID
 	slot Slot
+	box  MailboxID
 }
 
-func (s *Site) issuer(b *Mailbox) issuer { return issuer{max(b.N, b.H), s.Self.Slot} }
+func (s *Site) issuer(b *Mailbox) issuer { return issuer{max(b.N, b.H), s.Self.Slot, b.ID} }
 
 // next returns the smallest UID of the own class above all known ones and `gap` more.
 func (i *issuer) next(gap UID) (UID, error) {
@@ -168,7 +178,7 @@ func (i *issuer) next(gap UID) (UID, error) {
 		u = (block+skip)*uidBlock + 1
 	}
 	if u.Era() != i.last.Era() || u.Number() > MaxNumber {
-		return 0, fmt.Errorf("issue UID above %d: %w", i.last.Number(), ErrUIDSpace)
+		return 0, &SpaceError{i.box}
 	}
 	i.last = u
 	return u, nil

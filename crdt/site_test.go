@@ -27,10 +27,14 @@ func TestIssue(t *testing.T) {
 		{MaxNumber - 100, 4000, 15, nil},
 		{MaxNumber - 16, 0, 1, nil},
 		{MaxNumber - 300, MaxNumber, 1, nil},
+		{NewUID(3, 0), 0, 1, []UID{NewUID(3, 17), NewUID(3, 18)}},
+		{NewUID(3, 32), 8, 1, []UID{NewUID(3, 273)}},
+		{NewUID(3, MaxNumber), 0, 15, nil},
+		{NewUID(3, MaxNumber-16), 0, 1, nil},
 		{0, 0, 0, nil},
 		{0, 0, 16, nil},
 	} {
-		i := issuer{c.last, c.slot}
+		i := issuer{c.last, c.slot, 0}
 		for _, want := range c.want {
 			if u, err := i.next(c.gap); u != want || err != nil {
 				t.Errorf("after %d, gap %d, slot %d: %d, %v, want %d", c.last, c.gap, c.slot, u, err, want)
@@ -51,7 +55,7 @@ func TestClasses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := Slot(rapid.IntRange(1, 15).Draw(t, "slot")), Slot(rapid.IntRange(1, 15).Draw(t, "other"))
 		last := UID(rapid.Uint32().Draw(t, "last"))
-		i, j := issuer{last, a}, issuer{UID(rapid.Uint32Max(1000).Draw(t, "behind")) + last/2, b}
+		i, j := issuer{last, a, 0}, issuer{UID(rapid.Uint32Max(1000).Draw(t, "behind")) + last/2, b, 0}
 		u, err := i.next(UID(rapid.Uint32Max(300).Draw(t, "gap")))
 		if err != nil {
 			t.Skip()
@@ -98,37 +102,97 @@ func TestCanonicalName(t *testing.T) {
 	}
 }
 
-// TestUIDSpaceEnds: near 2^32 there are errors, no wrap.
+// TestUIDSpaceEnds: near 2^32 a prepare says which mailbox is full, and whoever
+// ticks begins another era of it, in which all messages are shown.
 func TestUIDSpaceEnds(t *testing.T) {
 	w := newWorld(2)
-	for _, r := range w.reps {
-		r.mem.boxes[Inbox].N = MaxNumber - 5
+	add := func(i int) error {
+		_, err := w.do(i, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}}}, true) })
+		return err
 	}
-	if op, err := w.do(0, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}}}, true) }); !errors.Is(err, ErrUIDSpace) {
-		t.Errorf("append: %v, %v", op, err)
-	}
-	w = newWorld(2)
-	add := func(i int) {
-		t.Helper()
-		if _, err := w.do(i, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{1}}}, true) }); err != nil {
+	for i := range 2 {
+		if err := add(i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	add(0)
-	add(1)
-	w.reps[1].mem.boxes[Inbox].N = MaxNumber
 	w.announce(1, Inbox)
-	w.flow()
-	w.reps[0].mem.boxes[Inbox].N = MaxNumber
-	w.now += 10000
-	w.tick(1, true)
-	w.flow()
-	w.tick(0, true)
-	if len(w.truth.errs) > 0 {
-		t.Error(w.truth.errs)
+	w.flow() // 17 is refused at 1, which asks for another one
+	w.approach(Inbox, 5)
+	var full *SpaceError
+	if err := add(0); !errors.Is(err, ErrUIDSpace) || !errors.As(err, &full) || full.Box != Inbox {
+		t.Errorf("append: %v", err)
 	}
-	if m := w.reps[1].mem.messages[Instance{Inbox, Tag{1, 1, 0}}]; m.Exp != 0 || m.Refused == 0 {
-		t.Errorf("shown as %d", m.Exp)
+	w.now += 1000
+	w.tick(1, false) // not the leader, but the margin is hard
+	w.tick(0, false)
+	for i, r := range w.reps {
+		if b := r.mem.boxes[Inbox]; b.Era() != 1 || b.Messages != 2 {
+			t.Errorf("replica %d: era %d, %d messages", i, b.Era(), b.Messages)
+		}
+	}
+	for i := range 2 {
+		if err := add(i); err != nil {
+			t.Error(err)
+		}
+	}
+	if w.final(); len(w.truth.errs) > 0 || w.reps[1].mem.boxes[Inbox].Messages != 4 {
+		t.Error(w.truth.errs, w.reps[1].mem.boxes[Inbox])
+	}
+}
+
+// TestRenumberMargins: first the leader, then everybody.
+func TestRenumberMargins(t *testing.T) {
+	for _, c := range []struct {
+		left             UID
+		leader, follower bool
+	}{
+		{softMargin + 5, false, false},
+		{softMargin - 5, true, false},
+		{hardMargin + 5, true, false},
+		{hardMargin - 5, true, true},
+		{0, true, true},
+	} {
+		for i, want := range []bool{c.leader, c.follower} {
+			w := newWorld(2)
+			w.approach(Inbox, c.left)
+			w.tick(i, false)
+			if got := w.reps[i].mem.boxes[Inbox].Era() == 1; got != want {
+				t.Errorf("%d left, replica %d: renumbers %v", c.left, i, got)
+			}
+		}
+	}
+}
+
+// TestRenumberLarge: a list that is too long for one operation.
+func TestRenumberLarge(t *testing.T) {
+	w := newWorld(2)
+	const n = maxRenumber + maxBatch + 5
+	add := make([]Added, n)
+	for i := range add {
+		add[i] = Added{Root: Root{1}}
+	}
+	w.noAudit = true
+	s := w.site(0)
+	p, err := s.PrepareAppend(Inbox, add, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.commit(0, s, p)
+	s = w.site(0)
+	list, err := s.PrepareRenumber(Inbox)
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%d operations, %v", len(list), err)
+	}
+	w.commit(0, s, list[0])
+	w.followUp(0, list[1:])
+	w.flow()
+	for i, r := range w.reps {
+		if b := r.mem.boxes[Inbox]; b.Messages != n || b.Era() != 1 || len(r.mem.awaiting) > 0 {
+			t.Errorf("replica %d: %d messages in era %d, %d wait", i, b.Messages, b.Era(), len(r.mem.awaiting))
+		}
+		if err := Audit(r.mem); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

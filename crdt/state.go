@@ -34,6 +34,8 @@ type State interface {
 	// Vanish records that uid denotes nothing here since mod; Unvanish forgets that.
 	Vanish(box MailboxID, uid UID, mod Time) error
 	Unvanish(box MailboxID, uid UID) error
+	// ForgetVanished forgets every vanished UID below one, at the price of one.
+	ForgetVanished(box MailboxID, below UID) error
 
 	// Used returns the largest validity ever shown under a name, 0 if none.
 	Used(name string) (Validity, error)

@@ -14,19 +14,29 @@ const maxBatch = 10000
 const maxTries = 8
 
 // Tick returns the operations that are due without a client's wish: UIDs to be
-// re-issued, requests for that to the leader, and repairs of UIDVALIDITY. The
+// re-issued, requests for that to the leader, another era for mailboxes whose
+// UIDs run out ([Site.NeedsRenumber]), and repairs of UIDVALIDITY. The
 // caller prepares them in that order in one transaction, and calls Tick again at
 // next (Unix ms, 0: when an operation was applied). force makes everything due
 // now. Tick costs what the waiting messages cost, and reads the mailbox records.
 func (s *Site) Tick(force bool) (payloads []Payload, next int64, err error) {
-	payloads, err = s.Fix()
+	n, err := s.names()
+	if err != nil {
+		return nil, 0, fmt.Errorf("tick: %w", err)
+	}
+	if payloads, err = s.fix(n); err != nil {
+		return nil, 0, err
+	}
+	renumbered, boxes, err := s.renumberDue(n)
 	if err != nil {
 		return nil, 0, err
 	}
+	payloads = append(payloads, renumbered...)
 	list, err := s.State.Awaiting()
 	if err != nil {
 		return nil, 0, fmt.Errorf("awaiting: %w", err)
 	}
+	list = slices.DeleteFunc(list, func(i Instance) bool { return boxes[i.Box] })
 	slices.SortFunc(list, Instance.Compare)
 	for len(list) > 0 {
 		n := 1

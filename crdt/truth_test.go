@@ -62,6 +62,10 @@ func (t *truth) observe(op *Op) {
 		for _, x := range p.List {
 			t.issue(p.Box, x.UID, x.Tag)
 		}
+	case *Renumber:
+		for _, x := range p.List {
+			t.issue(p.Box, x.UID, x.Tag)
+		}
 	}
 }
 
@@ -100,6 +104,11 @@ func (w *world) look(i int) {
 func (w *world) lookAt(i int, b *Mailbox) map[UID]Tag {
 	r, t := w.reps[i], w.truth
 	before, view := r.views[b.ID], map[UID]Tag{}
+	for u := range r.mem.vanished[b.ID] {
+		if u.Era() != b.Era() {
+			t.fail("replica %d reports UID %v as vanished in era %d", i, u, b.Era())
+		}
+	}
 	for at, m := range r.mem.messages {
 		if at.Box != b.ID || m.Exp == 0 {
 			continue
@@ -154,6 +163,11 @@ func (w *world) lookList(i int) {
 			t.fail("N4: validity of %q went from %d to %d at %d", l.Name, r.uv[l.Name], uv, i)
 		}
 		r.uv[l.Name] = uv
+		era := boxUID{l.Box.ID, UID(l.Box.UIDValidity())}
+		if e, ok := t.eras[era]; ok && e != l.Box.Era() {
+			t.fail("N3: %q has UIDVALIDITY %d in the eras %d and %d", l.Name, l.Box.UIDValidity(), e, l.Box.Era())
+		}
+		t.eras[era] = l.Box.Era()
 		for u, tag := range r.views[l.Box.ID] {
 			k := fmt.Sprintf("%s/%d/%d", l.Name, uv.UIDValidity(), u.Number())
 			if o, ok := t.named[k]; ok && o != tag {

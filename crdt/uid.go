@@ -1,5 +1,10 @@
 package crdt
 
+import (
+	"fmt"
+	"strconv"
+)
+
 // UID is the number of a message in its mailbox: the era of the mailbox in the
 // upper half, the IMAP unique identifier (RFC 9051 section 2.3.1.1) in the
 // lower; 0 is none. When the identifiers of an era run out, the mailbox begins
@@ -27,6 +32,14 @@ func (u UID) Era() uint32 { return uint32(u >> 32) }
 
 // Number returns what IMAP clients know as the UID.
 func (u UID) Number() uint32 { return uint32(u) }
+
+// String returns the number, behind its era and a slash if that is not the first.
+func (u UID) String() string {
+	if u.Era() == 0 {
+		return strconv.FormatUint(uint64(u), 10)
+	}
+	return fmt.Sprintf("%d/%d", u.Era(), u.Number())
+}
 
 // Era returns the mailbox's era: that of the largest UID heard of.
 func (b *Mailbox) Era() uint32 { return b.N.Era() }

@@ -83,9 +83,10 @@ func (w *work) hear(b *openBox, u UID) {
 }
 
 // vanish records that clients must drop u. Also if it was never shown here:
-// a client may have it from another replica (C2, C3).
+// a client may have it from another replica (C2, C3). Those of an era that is
+// over they have dropped with its UIDVALIDITY.
 func (w *work) vanish(b *openBox, u UID) error {
-	if u == 0 {
+	if u == 0 || u.Era() < b.Era() {
 		return nil
 	}
 	w.raise(b)
@@ -186,10 +187,33 @@ func (w *work) addUID(b *openBox, m *Message, u UID) error {
 	if u > m.Reg {
 		gone, m.Reg = m.Reg, u
 	}
+	m.prune(b.Era())
 	if gone == m.Exp {
 		return nil
 	}
 	return w.vanish(b, gone)
+}
+
+// give is what a re-issue does to one instance.
+func (w *work) give(b *openBox, x TagUID) error {
+	w.hear(b, x.UID)
+	m, err := w.State.Message(b.ID, x.Tag)
+	if err != nil {
+		return err
+	}
+	if m == nil { // removed meanwhile: remove wins
+		return w.vanish(b, x.UID)
+	}
+	if w.op.Dot.Origin == w.Self.Origin && m.Tries < 255 {
+		m.Tries++
+	}
+	if err := w.addUID(b, m, x.UID); err != nil {
+		return err
+	}
+	if err := w.reconcile(b, m); err != nil {
+		return err
+	}
+	return w.State.PutMessage(b.ID, m)
 }
 
 // reconcile makes the UID shown for m that of its register, if clients here may

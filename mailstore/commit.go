@@ -279,20 +279,28 @@ func (t *tx) countRecent(id crdt.MailboxID, m *txMessage) {
 
 func (t *tx) recentOf(id crdt.MailboxID) uint32 {
 	n := t.recent[id]
-	if s := t.a.boxes[id]; s != nil {
+	if s := t.a.boxes[id]; s != nil && !t.newEra(id, s.rec) {
 		n += int(s.recent)
 	}
 	return uint32(max(n, 0))
+}
+
+// newEra reports whether the transaction has begun another era of a mailbox.
+func (t *tx) newEra(id crdt.MailboxID, old *crdt.Mailbox) bool {
+	b := t.boxes[id]
+	return b != nil && b.Era() > old.Era()
 }
 
 // install makes the transaction's changes the account's head and returns what
 // they change for those who look. Under a.mu.
 func (t *tx) install() []exposure {
 	a := t.a
+	site := t.site()
 	for id, b := range t.boxes {
 		if old := a.boxes[id]; old == nil || !sameName(old.rec, b) {
 			a.names = nil
 		}
+		t.tick = t.tick || site.NeedsRenumber(b)
 		a.setBox(&boxState{rec: b, recent: t.recentOf(id)})
 	}
 	if t.account != nil {

@@ -18,7 +18,8 @@ type Mailbox struct {
 	readOnly bool
 	changed  chan struct{}
 
-	gone   bool // under publisher.pub
+	gone   bool  // under publisher.pub
+	last   *View // what it shows when it is gone under another UIDVALIDITY
 	closed bool
 }
 
@@ -143,6 +144,9 @@ func (m *Mailbox) View() *View {
 	if m.gone {
 		m.notify() // Gone is still to be asked for
 	}
+	if m.last != nil {
+		return m.last
+	}
 	return m.box.shown
 }
 
@@ -151,7 +155,8 @@ func (m *Mailbox) View() *View {
 func (m *Mailbox) Changed() <-chan struct{} { return m.changed }
 
 // Gone reports that the mailbox was deleted since it was selected, or got another
-// UIDVALIDITY by being renamed: what the client knows of it then holds no more.
+// UIDVALIDITY by being renamed or renumbered: what the client knows of it then
+// holds no more, and View stays as it was before.
 func (m *Mailbox) Gone() bool {
 	p := &m.s.a.publisher
 	p.pub.Lock()
@@ -247,8 +252,10 @@ func (m *Mailbox) Store(ctx context.Context, messages []crdt.Tag, change FlagCha
 	if err != nil {
 		return nil, nil, fmt.Errorf("store in %q: %w", m.name, err)
 	}
+	v := m.View()
+	failed = slices.DeleteFunc(failed, func(u crdt.UID) bool { return u.Era() != v.Era() })
 	slices.Sort(failed)
-	return m.View(), failed, nil
+	return v, failed, nil
 }
 
 // present returns those of the instances that are there and that f takes (nil: all).

@@ -22,7 +22,7 @@ type exposure struct {
 	view *View
 	dead bool // the mailbox does not exist any more
 
-	validity crdt.Validity // it rises when a rename brings the mailbox where a larger one was shown
+	validity crdt.Validity // it rises when the mailbox is renumbered, or renamed to where a larger one was shown
 }
 
 func (p *publisher) init(vector crdt.VC) { p.shown = vector.Clone() }
@@ -93,11 +93,14 @@ type openBox struct {
 
 // show makes a picture the one that sessions see. Under publisher.pub.
 func (b *openBox) show(e exposure) {
+	for h := range b.handles {
+		h.gone = h.gone || e.dead
+		if e.validity > h.validity && h.last == nil {
+			h.gone, h.last = true, b.shown // UIDs of another era would be taken for those of this
+		}
+		h.notify()
+	}
 	if e.view != nil {
 		b.shown = e.view
-	}
-	for h := range b.handles {
-		h.gone = h.gone || e.dead || e.validity > h.validity
-		h.notify()
 	}
 }

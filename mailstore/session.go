@@ -176,18 +176,30 @@ func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*t
 	t := s.a.begin()
 	defer func() { t.drop() }()
 	payloads, err := prepare(t)
+	var c *commit
+	if full := (*crdt.SpaceError)(nil); errors.As(err, &full) {
+		if c, err = s.renumber(full.Box); err != nil {
+			return nil, err
+		}
+		t.drop()
+		t = s.a.begin()
+		payloads, err = prepare(t)
+	}
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	groups := split(payloads)
 	if len(groups) == 0 {
-		c, err := s.a.keep(t)
-		if c == nil && err == nil {
-			c = s.a.nothing()
+		next, err := s.a.keep(t)
+		if err != nil {
+			return c, err
 		}
-		return c, err
+		if next == nil {
+			next = s.a.nothing()
+		}
+		next.before = c
+		return next, nil
 	}
-	var c *commit
 	for i, group := range groups {
 		step := localChange{from: s.origin(), payloads: group, after: after, more: i < len(groups)-1}
 		next, err := s.a.commitLocal(t, step)
@@ -201,6 +213,18 @@ func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*t
 		t = t.next()
 	}
 	return c, nil
+}
+
+// renumber begins another era of a mailbox in which no UID is left for what this
+// session wants to do; the change itself follows it. Under a.mu.
+func (s *Account) renumber(box crdt.MailboxID) (*commit, error) {
+	t := s.a.begin()
+	defer func() { t.drop() }()
+	payloads, err := t.site().PrepareRenumber(box)
+	if err != nil {
+		return nil, err
+	}
+	return s.a.commitLocal(t, localChange{from: origin{fence: s.fence}, payloads: payloads})
 }
 
 // nothing is a commit that changes nothing, and is concluded after those

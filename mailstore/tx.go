@@ -329,6 +329,13 @@ func (t *tx) Unvanish(box crdt.MailboxID, uid crdt.UID) error {
 	return t.del()
 }
 
+// ForgetVanished implements crdt.State.
+func (t *tx) ForgetVanished(box crdt.MailboxID, below crdt.UID) error {
+	first := t.keys.vanished(nil, t.a.id, box, 0)
+	t.key = t.keys.vanished(t.key[:0], t.a.id, box, below)
+	return t.fault(t.batch.DeleteRange(first, t.key, nil))
+}
+
 // Used implements crdt.State.
 func (t *tx) Used(name string) (crdt.Validity, error) {
 	if u, ok := t.used[name]; ok {
