@@ -40,6 +40,8 @@ type Group struct {
 	running bool
 	applied error // why the last batch could not be applied; nil if it was
 
+	stable crdt.VC // as the store was told last; clockLoop's
+
 	satisfied atomic.Uint64 // last own operation that enough peers have
 	fault     atomic.Pointer[error]
 
@@ -79,6 +81,9 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		AckPeers:     cfg.AckPeers,
 		AckTimeout:   cfg.AckTimeout,
 	}, store.Logged(), time.Now())
+	if err := recallStability(core, roster); err != nil {
+		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
+	}
 	g := &Group{
 		cfg:       cfg,
 		store:     store,
@@ -145,9 +150,7 @@ func (g *Group) Close() {
 	}
 	cancel(errClosed)
 	g.wg.Wait()
-	if err := g.roster.save(); err != nil {
-		level.Warn(g.logger).Log("msg", "remember peers", "err", err)
-	}
+	g.saveRoster()
 }
 
 // Committed tells that own operations up to number n are durable here. They are
@@ -229,11 +232,10 @@ func (g *Group) clockLoop() {
 		case <-tick.C:
 			g.hangUp()
 			g.publish()
+			g.tellStable()
 			if time.Since(saved) > time.Minute {
 				saved = time.Now()
-				if err := g.roster.save(); err != nil {
-					level.Warn(g.logger).Log("msg", "remember peers", "err", err)
-				}
+				g.saveRoster()
 			}
 		}
 		g.step(func(now time.Time, m *causal.Machine) {

@@ -237,6 +237,7 @@ func (in *inbound) heartbeat(h *Heartbeat) error {
 	n := logged.Get(in.origin)
 	in.announced.Store(max(n, in.announced.Load()))
 	in.g.roster.heard(in.name, in.origin, n)
+	in.g.heard(in.name, in.origin, logged)
 	return nil
 }
 

@@ -554,6 +554,59 @@ func (x *Chunk) GetEncoding() Chunk_Encoding {
 	return Chunk_PLAIN
 }
 
+// BodyRequest names a content of a subnet.
+type BodyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Root          []byte                 `protobuf:"bytes,2,opt,name=root,proto3" json:"root,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BodyRequest) Reset() {
+	*x = BodyRequest{}
+	mi := &file_comm_receiver_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BodyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BodyRequest) ProtoMessage() {}
+
+func (x *BodyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BodyRequest.ProtoReflect.Descriptor instead.
+func (*BodyRequest) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BodyRequest) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *BodyRequest) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
 // Heartbeat is sent every second.
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -565,7 +618,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +630,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +643,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Heartbeat) GetUnixMillis() int64 {
@@ -619,7 +672,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +684,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +697,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ack) GetLogged() []byte {
@@ -676,13 +729,14 @@ type Record struct {
 	Slot          uint32                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
 	Highest       uint64                 `protobuf:"varint,4,opt,name=highest,proto3" json:"highest,omitempty"`      // largest number seen of an operation of that origin
 	Confirmed     uint64                 `protobuf:"fixed64,5,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // the own incarnation whose slot this peer has confirmed
+	Sure          []byte                 `protobuf:"bytes,6,opt,name=sure,proto3" json:"sure,omitempty"`             // version vector of what it has surely applied, for stability
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +748,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +761,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Record) GetName() string {
@@ -743,6 +797,13 @@ func (x *Record) GetConfirmed() uint64 {
 		return x.Confirmed
 	}
 	return 0
+}
+
+func (x *Record) GetSure() []byte {
+	if x != nil {
+		return x.Sure
+	}
+	return nil
 }
 
 var File_comm_receiver_proto protoreflect.FileDescriptor
@@ -795,7 +856,10 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x126\n" +
 	"\bencoding\x18\x05 \x01(\x0e2\x1a.pluto.comm.Chunk.EncodingR\bencoding\"\x15\n" +
 	"\bEncoding\x12\t\n" +
-	"\x05PLAIN\x10\x00\"D\n" +
+	"\x05PLAIN\x10\x00\"9\n" +
+	"\vBodyRequest\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x12\n" +
+	"\x04root\x18\x02 \x01(\fR\x04root\"D\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vunix_millis\x18\x01 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
@@ -804,15 +868,17 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x06logged\x18\x01 \x01(\fR\x06logged\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\fR\aapplied\x12\x1f\n" +
 	"\vunix_millis\x18\x03 \x01(\x03R\n" +
-	"unixMillis\"\x80\x01\n" +
+	"unixMillis\"\x94\x01\n" +
 	"\x06Record\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\x06R\x06origin\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\rR\x04slot\x12\x18\n" +
 	"\ahighest\x18\x04 \x01(\x04R\ahighest\x12\x1c\n" +
-	"\tconfirmed\x18\x05 \x01(\x06R\tconfirmed2=\n" +
+	"\tconfirmed\x18\x05 \x01(\x06R\tconfirmed\x12\x12\n" +
+	"\x04sure\x18\x06 \x01(\fR\x04sure2s\n" +
 	"\bReceiver\x121\n" +
-	"\tReplicate\x12\x0e.pluto.comm.Up\x1a\x10.pluto.comm.Down(\x010\x01B Z\x1egithub.com/go-pluto/pluto/commb\x06proto3"
+	"\tReplicate\x12\x0e.pluto.comm.Up\x1a\x10.pluto.comm.Down(\x010\x01\x124\n" +
+	"\x04Body\x12\x17.pluto.comm.BodyRequest\x1a\x11.pluto.comm.Chunk0\x01B Z\x1egithub.com/go-pluto/pluto/commb\x06proto3"
 
 var (
 	file_comm_receiver_proto_rawDescOnce sync.Once
@@ -827,7 +893,7 @@ func file_comm_receiver_proto_rawDescGZIP() []byte {
 }
 
 var file_comm_receiver_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_comm_receiver_proto_goTypes = []any{
 	(Chunk_Encoding)(0), // 0: pluto.comm.Chunk.Encoding
 	(*Up)(nil),          // 1: pluto.comm.Up
@@ -836,26 +902,29 @@ var file_comm_receiver_proto_goTypes = []any{
 	(*Tip)(nil),         // 4: pluto.comm.Tip
 	(*Operation)(nil),   // 5: pluto.comm.Operation
 	(*Chunk)(nil),       // 6: pluto.comm.Chunk
-	(*Heartbeat)(nil),   // 7: pluto.comm.Heartbeat
-	(*Ack)(nil),         // 8: pluto.comm.Ack
-	(*Record)(nil),      // 9: pluto.comm.Record
+	(*BodyRequest)(nil), // 7: pluto.comm.BodyRequest
+	(*Heartbeat)(nil),   // 8: pluto.comm.Heartbeat
+	(*Ack)(nil),         // 9: pluto.comm.Ack
+	(*Record)(nil),      // 10: pluto.comm.Record
 }
 var file_comm_receiver_proto_depIdxs = []int32{
-	3, // 0: pluto.comm.Up.hello:type_name -> pluto.comm.Hello
-	6, // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
-	5, // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
-	7, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
-	3, // 4: pluto.comm.Down.hello:type_name -> pluto.comm.Hello
-	8, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
-	4, // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
-	0, // 7: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
-	1, // 8: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
-	2, // 9: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	3,  // 0: pluto.comm.Up.hello:type_name -> pluto.comm.Hello
+	6,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
+	5,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
+	8,  // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
+	3,  // 4: pluto.comm.Down.hello:type_name -> pluto.comm.Hello
+	9,  // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
+	4,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
+	0,  // 7: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
+	1,  // 8: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
+	7,  // 9: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
+	2,  // 10: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
+	6,  // 11: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
+	10, // [10:12] is the sub-list for method output_type
+	8,  // [8:10] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_comm_receiver_proto_init() }
@@ -869,7 +938,7 @@ func file_comm_receiver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comm_receiver_proto_rawDesc), len(file_comm_receiver_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Receiver_Replicate_FullMethodName = "/pluto.comm.Receiver/Replicate"
+	Receiver_Body_FullMethodName      = "/pluto.comm.Receiver/Body"
 )
 
 // ReceiverClient is the client API for Receiver service.
@@ -34,6 +35,9 @@ type ReceiverClient interface {
 	// names both values. A caller of which more operations are known than it
 	// has gets a hello before, whose tip says how many.
 	Replicate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Up, Down], error)
+	// Body sends a message's content in order, the last chunk last. NOT_FOUND
+	// says that the callee does not have all of it.
+	Body(ctx context.Context, in *BodyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 }
 
 type receiverClient struct {
@@ -57,6 +61,25 @@ func (c *receiverClient) Replicate(ctx context.Context, opts ...grpc.CallOption)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Receiver_ReplicateClient = grpc.BidiStreamingClient[Up, Down]
 
+func (c *receiverClient) Body(ctx context.Context, in *BodyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Receiver_ServiceDesc.Streams[1], Receiver_Body_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BodyRequest, Chunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_BodyClient = grpc.ServerStreamingClient[Chunk]
+
 // ReceiverServer is the server API for Receiver service.
 // All implementations must embed UnimplementedReceiverServer
 // for forward compatibility.
@@ -69,6 +92,9 @@ type ReceiverServer interface {
 	// names both values. A caller of which more operations are known than it
 	// has gets a hello before, whose tip says how many.
 	Replicate(grpc.BidiStreamingServer[Up, Down]) error
+	// Body sends a message's content in order, the last chunk last. NOT_FOUND
+	// says that the callee does not have all of it.
+	Body(*BodyRequest, grpc.ServerStreamingServer[Chunk]) error
 	mustEmbedUnimplementedReceiverServer()
 }
 
@@ -81,6 +107,9 @@ type UnimplementedReceiverServer struct{}
 
 func (UnimplementedReceiverServer) Replicate(grpc.BidiStreamingServer[Up, Down]) error {
 	return status.Error(codes.Unimplemented, "method Replicate not implemented")
+}
+func (UnimplementedReceiverServer) Body(*BodyRequest, grpc.ServerStreamingServer[Chunk]) error {
+	return status.Error(codes.Unimplemented, "method Body not implemented")
 }
 func (UnimplementedReceiverServer) mustEmbedUnimplementedReceiverServer() {}
 func (UnimplementedReceiverServer) testEmbeddedByValue()                  {}
@@ -110,6 +139,17 @@ func _Receiver_Replicate_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Receiver_ReplicateServer = grpc.BidiStreamingServer[Up, Down]
 
+func _Receiver_Body_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BodyRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReceiverServer).Body(m, &grpc.GenericServerStream[BodyRequest, Chunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_BodyServer = grpc.ServerStreamingServer[Chunk]
+
 // Receiver_ServiceDesc is the grpc.ServiceDesc for Receiver service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -123,6 +163,11 @@ var Receiver_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Receiver_Replicate_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Body",
+			Handler:       _Receiver_Body_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "comm/receiver.proto",

@@ -1,6 +1,7 @@
 package comm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,7 +27,7 @@ type roster struct {
 	mu    sync.Mutex
 	peers map[string]*Record
 	slots map[uint32]*Record
-	dirty map[string]bool // peers whose highest number is not on disk yet
+	dirty map[string]bool // peers whose record is not all on disk yet
 }
 
 func newRoster(store Store, cfg Config) (*roster, error) {
@@ -140,6 +141,7 @@ func (r *roster) admit(h *Hello, logged crdt.VC, known memory) error {
 	if rec.GetOrigin() == h.GetOrigin() {
 		next.Highest = max(has, rec.GetHighest())
 		next.Confirmed = rec.GetConfirmed()
+		next.Sure = rec.GetSure()
 	}
 	if proto.Equal(rec, next) {
 		return nil
@@ -217,7 +219,25 @@ func (r *roster) heard(name string, origin crdt.Origin, n uint64) {
 	r.dirty[name] = true
 }
 
-// save writes what heard has noted.
+// sure notes what a peer has surely applied. It is written to disk by save.
+func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.peers[name]
+	if rec == nil || len(v) == 0 || rec.GetOrigin() != uint64(origin) {
+		return
+	}
+	b := v.AppendBinary(nil)
+	if bytes.Equal(b, rec.GetSure()) {
+		return
+	}
+	next := proto.Clone(rec).(*Record)
+	next.Sure = b
+	r.peers[name] = next
+	r.dirty[name] = true
+}
+
+// save writes what heard and sure have noted.
 func (r *roster) save() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

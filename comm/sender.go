@@ -120,7 +120,7 @@ func (s *sender) session() error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		cancel(s.readAcks(stream))
+		cancel(s.readAcks(stream, crdt.Origin(theirs.GetOrigin())))
 	}()
 	err = s.send(ctx, stream)
 	if !errors.Is(err, io.EOF) { // then the reader knows why
@@ -228,8 +228,9 @@ func (s *sender) disconnect() {
 	s.g.step(func(_ time.Time, m *causal.Machine) { m.Lost(s.member.Name) })
 }
 
-// readAcks takes acknowledgements until the stream ends, and returns why.
-func (s *sender) readAcks(stream upStream) error {
+// readAcks takes acknowledgements of a peer's incarnation until the stream ends,
+// and returns why.
+func (s *sender) readAcks(stream upStream, origin crdt.Origin) error {
 	for {
 		down, err := stream.Recv()
 		if err != nil {
@@ -243,6 +244,11 @@ func (s *sender) readAcks(stream upStream) error {
 		if err != nil {
 			return err
 		}
+		applied, err := appliedOf(down.GetAck(), logged)
+		if err != nil {
+			return err
+		}
+		s.g.heard(s.member.Name, origin, applied)
 		more := false
 		s.g.step(func(now time.Time, m *causal.Machine) {
 			err = m.Acked(now, s.member.Name, logged)

@@ -15,6 +15,7 @@ type Status struct {
 	Origin crdt.Origin
 	Slot   crdt.Slot
 	Logged crdt.VC // operations that are durable here
+	Stable crdt.VC // those of them that every member has applied (crdt.md 6.2)
 
 	Confirmed bool  // writes may be taken, see [Group.Confirmed]
 	Fault     error // why the replica has fenced itself; nil if it has not
@@ -54,7 +55,7 @@ func (g *Group) Status() Status {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Logged, s.Apply = g.core.Logged(), g.applied
+	s.Logged, s.Stable, s.Apply = g.core.Logged(), g.core.Stable(), g.applied
 	s.QueuedOperations, s.QueuedBytes = g.core.Queued()
 	s.Queues, s.Waiting = g.core.Queues(), g.core.Waiting()
 	for i, p := range g.core.Peers(time.Now()) {

@@ -23,6 +23,15 @@ type Store interface {
 	// put before. An operation whose account is quarantined is logged only.
 	Apply(ctx context.Context, ops []Entry) error
 
+	// Cut returns where the log begins: for each origin the last number that
+	// is no longer in it.
+	Cut() crdt.VC
+	// Stable tells that operations are causally stable (crdt.md 6.2): every
+	// member has logged and applied them, and what is applied here from now on
+	// comes after them. It is called with rising vectors, at most once a
+	// heartbeat, and must not block.
+	Stable(stable crdt.VC)
+
 	// BodyChunk returns a piece of a content: data, and whether it is the last.
 	// nil and false when the content is not here.
 	BodyChunk(root crdt.Root, index int) (data []byte, last bool, err error)

@@ -13,7 +13,7 @@ const maxFindings = 20
 // returns what differs, joined into one error. It reads the whole account; it
 // is for tests and for the administrator's check.
 func Audit(s State) error {
-	a := &audit{Site: Site{State: s}, awaiting: make(map[Instance]bool)}
+	a := &audit{Site: Site{State: s}, awaiting: make(map[Instance]bool), live: make(map[Root]uint32)}
 	list, err := s.Awaiting()
 	if err != nil {
 		return fmt.Errorf("audit: awaiting: %w", err)
@@ -33,12 +33,34 @@ func Audit(s State) error {
 	for i := range a.awaiting {
 		a.find("message %v of mailbox %x awaits a UID, but is not there", i.Tag, uint64(i.Box))
 	}
+	if err := a.contents(); err != nil {
+		return fmt.Errorf("audit contents: %w", err)
+	}
 	return errors.Join(a.found...)
+}
+
+// contents checks that instances are counted by content.
+func (a *audit) contents() error {
+	s, ok := a.State.(Contents)
+	if !ok {
+		return nil
+	}
+	for root, n := range a.live {
+		c, err := s.Content(root)
+		if err != nil {
+			return err
+		}
+		if c.Live != n {
+			a.find("content %x: %d instances counted, there are %d", root, c.Live, n)
+		}
+	}
+	return nil
 }
 
 type audit struct {
 	Site
 	awaiting map[Instance]bool // not met yet
+	live     map[Root]uint32   // instances met
 	found    []error
 }
 
@@ -66,6 +88,7 @@ func (a *audit) mailbox(b *Mailbox) error {
 			continue
 		}
 		sum.Instances++
+		a.live[m.Root]++
 		sum.count(m, true)
 		if other, ok := shown[m.Exp]; ok && m.Exp != 0 {
 			a.find("mailbox %q: UID %d is %v and %v", b.Name.Value, m.Exp, other, t)

@@ -17,14 +17,8 @@ type Memory struct {
 	used     map[string]Validity
 	subs     map[string]Register[bool]
 	awaiting map[Instance]bool
-	roots    map[Root]int
-	released []Removal
-}
-
-// Removal is a content of which one instance was removed by an operation.
-type Removal struct {
-	Root Root
-	By   Dot
+	contents map[Root]Content
+	removals map[Removal]bool
 }
 
 var _ State = (*Memory)(nil)
@@ -39,7 +33,8 @@ func NewMemory() *Memory {
 		used:     make(map[string]Validity),
 		subs:     make(map[string]Register[bool]),
 		awaiting: make(map[Instance]bool),
-		roots:    make(map[Root]int),
+		contents: make(map[Root]Content),
+		removals: make(map[Removal]bool),
 	}
 }
 
@@ -62,8 +57,8 @@ func (s *Memory) Clone() *Memory {
 	maps.Copy(c.used, s.used)
 	maps.Copy(c.subs, s.subs)
 	maps.Copy(c.awaiting, s.awaiting)
-	maps.Copy(c.roots, s.roots)
-	c.released = slices.Clone(s.released)
+	maps.Copy(c.contents, s.contents)
+	maps.Copy(c.removals, s.removals)
 	return c
 }
 
@@ -100,12 +95,6 @@ func (s *Memory) Restart() {
 
 // Vanished returns when UIDs of a mailbox came to denote nothing; not to be changed.
 func (s *Memory) Vanished(box MailboxID) map[UID]Time { return s.vanished[box] }
-
-// Roots returns how many instances each content has; not to be changed.
-func (s *Memory) Roots() map[Root]int { return s.roots }
-
-// Released returns all calls of Release so far; not to be changed.
-func (s *Memory) Released() []Removal { return s.released }
 
 // Account implements State.
 func (s *Memory) Account() (*Account, error) { return s.account.clone(), nil }
@@ -245,18 +234,3 @@ func (s *Memory) Settle(i Instance) error {
 
 // Awaiting implements State.
 func (s *Memory) Awaiting() ([]Instance, error) { return sortedInstances(s.awaiting), nil }
-
-// Retain implements State.
-func (s *Memory) Retain(r Root) error {
-	s.roots[r]++
-	return nil
-}
-
-// Release implements State.
-func (s *Memory) Release(r Root, by Dot) error {
-	if s.roots[r]--; s.roots[r] == 0 {
-		delete(s.roots, r)
-	}
-	s.released = append(s.released, Removal{r, by})
-	return nil
-}

@@ -114,6 +114,11 @@ func (a *act) local(what string, i int) {
 		w.deliver(i, a.pick(len(w.reps), "to"))
 	case "flow":
 		w.flow()
+	case "ack":
+		w.ack(i, a.pick(len(w.reps), "by"))
+	case "collect":
+		w.collect(i)
+		w.lookContents(i)
 	case "announce":
 		box, _ := a.box(i)
 		w.announce(i, box)

@@ -31,7 +31,10 @@ import (
 //	0: restart
 //	0: show BOX                     messages, those hidden, UIDs reported as vanished
 //	0: list                         mailboxes, UIDVALIDITY as growing part and identity
-//	0: contents                     contents and how many instances they have
+//	0: contents                     contents, their instances, the removals that are not settled
+//	0: collect                      delete the contents that nothing needs any more
+//	0~1                             1 hears what 0 has applied, before earlier operations of 0
+//	acks                            everybody hears that of everybody
 //	0>1                             deliver one operation; 0>>1 all; flow: everything everywhere
 //	wait 300                        ms pass
 //	client 0 BOX                    the roaming client resynchronises there; in a roaming
@@ -92,6 +95,9 @@ func (s *script) line(line string) error {
 	case f[0] == "flow":
 		s.w.flow()
 		return nil
+	case f[0] == "acks":
+		s.w.ackAll()
+		return nil
 	case f[0] == "final":
 		before := s.w.truth.ops[kindReissue]
 		s.w.final()
@@ -118,6 +124,13 @@ func (s *script) line(line string) error {
 		return s.client(f[1:])
 	case strings.Contains(f[0], ">"):
 		return s.deliver(f[0])
+	case strings.Contains(f[0], "~"):
+		var i, j int
+		_, err := fmt.Sscanf(f[0], "%d~%d", &i, &j)
+		if err == nil {
+			s.w.ack(i, j)
+		}
+		return err
 	}
 	i, err := strconv.Atoi(strings.TrimSuffix(f[0], ":"))
 	if err != nil {
@@ -161,6 +174,9 @@ func (s *script) at(i int, what string, args []string) error {
 		return nil
 	case "contents":
 		s.contents(i)
+		return nil
+	case "collect":
+		s.collect(i)
 		return nil
 	case "announce":
 		next, _ := w.announce(i, box(0).ID)
@@ -303,24 +319,35 @@ func (s *script) list(i int) {
 }
 
 func (s *script) contents(i int) {
-	mem := s.w.reps[i].mem
+	r := s.w.reps[i]
 	fmt.Fprintf(&s.out, "%d:", i)
-	seen := map[Root]bool{}
-	for _, r := range mem.released {
-		seen[r.Root] = true
+	seen := maps.Clone(r.bodies.here)
+	for root := range r.mem.contents {
+		seen[root] = true
 	}
-	for r := range mem.roots {
-		seen[r] = true
+	if len(seen) == 0 {
+		s.out.WriteString(" none")
 	}
-	for _, r := range slices.SortedFunc(maps.Keys(seen), func(a, b Root) int { return int(a[0]) - int(b[0]) }) {
-		fmt.Fprintf(&s.out, " %c in %d", r[0], mem.roots[r])
-		for _, x := range mem.released {
-			if x.Root == r {
+	for _, root := range slices.SortedFunc(maps.Keys(seen), func(a, b Root) int { return int(a[0]) - int(b[0]) }) {
+		fmt.Fprintf(&s.out, " %c in %d", root[0], r.mem.contents[root].Live)
+		for _, x := range r.mem.Removals() {
+			if x.Root == root {
 				fmt.Fprintf(&s.out, ", removed by %d/%d", x.By.Origin-1, x.By.N)
 			}
 		}
+		if !r.bodies.here[root] {
+			s.out.WriteString(", MISSING")
+		}
 	}
 	s.out.WriteString("\n")
+}
+
+// collect deletes contents at replica i, and says which.
+func (s *script) collect(i int) {
+	for _, root := range s.w.collect(i) {
+		fmt.Fprintf(&s.out, "%d: deleted %c\n", i, root[0])
+	}
+	s.w.lookContents(i)
 }
 
 func (s *script) client(args []string) error {

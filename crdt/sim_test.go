@@ -33,6 +33,7 @@ type replica struct {
 	watched map[MailboxID]bool
 	tokens  *Tokens
 	written *Tokens // what a crash leaves of tokens
+	bodies  bodies  // see content_test.go
 
 	told    map[MailboxID]UID // UIDNEXT announced
 	high    map[MailboxID]Time
@@ -86,6 +87,7 @@ func newWorld(n int) *world {
 				Origin: Origin(i + 1), Slot: Slot(i + 1), Leader: i == 0, Rank: i, Separator: '/',
 				Policy: Policy{Batch: 10, Wait: 300, Quiet: 5000, Gap: 8},
 			},
+			bodies:  newBodies(n),
 			watched: map[MailboxID]bool{}, tokens: NewTokens(Self{Slot: Slot(i + 1), Policy: Policy{Batch: 1}}, 0, Spacing{Keep: 1 << 40}),
 			told: map[MailboxID]UID{}, high: map[MailboxID]Time{},
 			views: map[MailboxID]map[UID]Tag{}, uv: map[string]Validity{}, removed: map[Instance]bool{},
@@ -106,7 +108,7 @@ func (w *world) clone() *world {
 	c := &world{now: w.now, truth: &t, noAudit: w.noAudit, roaming: w.roaming, cut: w.cut}
 	for _, r := range w.reps {
 		n := *r
-		n.mem, n.vec, n.tokens = r.mem.Clone(), r.vec.Clone(), r.tokens.Clone()
+		n.mem, n.vec, n.tokens, n.bodies = r.mem.Clone(), r.vec.Clone(), r.tokens.Clone(), r.bodies.clone()
 		n.watched, n.told, n.high = maps.Clone(r.watched), maps.Clone(r.told), maps.Clone(r.high)
 		n.views, n.uv, n.removed = maps.Clone(r.views), maps.Clone(r.uv), maps.Clone(r.removed)
 		c.reps = append(c.reps, &n)
@@ -214,6 +216,7 @@ func (w *world) apply(i int, s *Site, op *Op) []Payload {
 		w.truth.fail("replica %d: %v", i, err)
 	}
 	r.vec.Add(op.Dot)
+	r.bodies.take(op)
 	for _, x := range removals(op) {
 		r.removed[x] = true
 	}

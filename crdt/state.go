@@ -51,9 +51,8 @@ type State interface {
 	Settle(Instance) error
 	Awaiting() ([]Instance, error)
 
-	// Retain counts one more live instance of a content; Release one less,
-	// removed by op. The content may be deleted when none is left and every
-	// such removal is causally stable (crdt.md 6.2).
+	// Retain counts one more live instance of a content; Release one less, and
+	// records that op removed it. See [Content] and [Collect].
 	Retain(Root) error
 	Release(root Root, op Dot) error
 }

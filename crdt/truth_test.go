@@ -97,6 +97,7 @@ func (w *world) look(i int) {
 		r.high[id] = b.High
 		r.views[id] = w.lookAt(i, b)
 	}
+	w.lookContents(i)
 	w.lookList(i)
 }
 
@@ -253,8 +254,8 @@ func (w *world) finalMessages(i int) {
 			t.fail("I6: %v at %d is shown as %d, not %d", at, i, m.Exp, m.Reg)
 		}
 	}
-	if !maps.Equal(roots, r.mem.roots) {
-		t.fail("contents at %d: %v, should be %v", i, r.mem.roots, roots)
+	if live := r.mem.Roots(); !maps.Equal(roots, live) {
+		t.fail("contents at %d: %v, should be %v", i, live, roots)
 	}
 }
 

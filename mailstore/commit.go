@@ -29,7 +29,8 @@ type commit struct {
 	account   *account
 	batch     *pebble.Batch
 	dots      []crdt.Dot // operations in it
-	own       uint64     // number of the last own operation, 0 if none
+	own       uint64     // number of the last own operation in it, 0 if none
+	behind    uint64     // number of the last own operation in it or before it
 	shown     crdt.VC    // the account's vector with it
 	exposures []exposure
 	began     time.Time
@@ -209,6 +210,7 @@ func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) err
 		return fmt.Errorf("commit: %w", err)
 	}
 	c.batch, t.batch = t.batch, nil
+	c.behind = vector.Get(r.self.Origin)
 	c.done = make(chan struct{})
 	r.seq.vector, r.seq.clock = vector, clock
 	c.exposures = t.install()
@@ -394,11 +396,13 @@ func (r *Replica) synced(c *commit) error {
 	for _, d := range c.dots {
 		r.durable.vector.Add(d)
 	}
+	// What was written before is synced as well. Own operations must be told of
+	// before a peer hears that an operation which they do not know is here: it
+	// concludes that nothing concurrent with that will come (crdt.md 6.2).
+	r.durable.vector.Add(crdt.Dot{Origin: r.self.Origin, N: c.behind})
 	n := r.durable.vector.Get(r.self.Origin)
 	r.durable.Unlock()
-	if c.own != 0 {
-		r.told.tell(r.replicator.Load(), n)
-	}
+	r.told.tell(r.replicator.Load(), n)
 	return nil
 }
 

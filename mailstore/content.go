@@ -1,6 +1,7 @@
 package mailstore
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -21,8 +22,7 @@ import (
 // that a structure is computed once for all replicas.
 //
 // Live instances are counted for each content, and each removal of one is
-// recorded, as the deletion of contents will need (crdt.md 6.2). This version
-// deletes no content but that which no operation ever referred to.
+// recorded until it is causally stable: then the content can go (collect.go).
 const (
 	chunkSize = 256 << 10
 	// MaxStructure is the largest structure, in bytes.
@@ -73,7 +73,7 @@ func parseTrailer(b []byte) (trailer, error) {
 }
 
 // trailer returns a content's trailer; ErrUnavailable if the content is
-// referred to but not here yet, ErrExpunged if nothing is known of it.
+// referred to but not here, ErrExpunged if nothing refers to it.
 func (r *Replica) trailer(root crdt.Root) (trailer, error) {
 	b, err := r.store.get(r.keys.content(nil, kindStructure, root))
 	if err != nil {
@@ -82,22 +82,37 @@ func (r *Replica) trailer(root crdt.Root) (trailer, error) {
 	if b != nil {
 		return parseTrailer(b)
 	}
-	count, err := r.store.get(r.keys.content(nil, kindCount, root))
+	live, err := r.isLive(root)
 	if err != nil {
 		return trailer{}, err
 	}
-	if count == nil {
+	if !live {
 		return trailer{}, ErrExpunged
 	}
 	return trailer{}, fmt.Errorf("%w: the message's content is not on this replica yet", ErrUnavailable)
 }
 
+// isLive reports whether there are instances with a content.
+func (r *Replica) isLive(root crdt.Root) (bool, error) {
+	v, err := r.store.get(r.keys.content(nil, kindCount, root))
+	if err != nil || v == nil {
+		return false, err
+	}
+	c, err := parseCount(v)
+	if err != nil {
+		return false, fmt.Errorf("count of content %x: %w", root, err)
+	}
+	return c.Live > 0, nil
+}
+
 // Body is random access to a message's bytes. A read fetches only the chunks
-// that it needs and keeps nothing open. Not for concurrent use.
+// that it needs. Until Close the content is not deleted. Not for concurrent use.
 type Body struct {
 	r    *Replica
 	root crdt.Root
 	size int64
+
+	pinned bool
 
 	tail      []byte // of a staged message: the chunk that is still in memory
 	tailIndex uint32
@@ -151,15 +166,25 @@ func (b *Body) read(p []byte, off int64) (int, error) {
 }
 
 // Close ends the use.
-func (b *Body) Close() error { return nil }
+func (b *Body) Close() error {
+	if b.pinned {
+		b.pinned = false
+		b.r.contents.unpin(b.root)
+	}
+	return nil
+}
 
 // body opens a content.
-func (r *Replica) body(root crdt.Root) (*Body, error) {
-	t, err := r.trailer(root)
-	if err != nil {
+func (r *Replica) body(ctx context.Context, root crdt.Root) (*Body, error) {
+	if err := r.contents.pin(ctx, root); err != nil {
 		return nil, err
 	}
-	return &Body{r: r, root: root, size: int64(t.size)}, nil
+	t, err := r.trailer(root)
+	if err != nil {
+		r.contents.unpin(root)
+		return nil, err
+	}
+	return &Body{r: r, root: root, size: int64(t.size), pinned: true}, nil
 }
 
 // BodyChunk returns a piece of a complete content, and whether it is the last
@@ -196,104 +221,4 @@ func (r *Replica) BodyChunk(root crdt.Root, index int) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	return data, false, nil
-}
-
-// PutBodyChunk stores a piece of a content that an operation will refer to or
-// already does. It is durable with the next Apply. See comm.Store.
-func (r *Replica) PutBodyChunk(root crdt.Root, index int, data []byte, last bool) error {
-	if index < 0 || len(data) > chunkSize || int64(index) > r.opts.MaxMessageSize/chunkSize+1 {
-		return fmt.Errorf("%w: piece %d (%d bytes) of a message", ErrTooBig, index, len(data))
-	}
-	if err := r.store.enter(); err != nil {
-		return err
-	}
-	defer r.store.leave()
-	if err := r.store.Err(); err != nil {
-		return err
-	}
-	have, err := r.store.get(r.keys.content(nil, kindStructure, root))
-	if err != nil || have != nil {
-		return err
-	}
-	if err := r.store.room(int64(len(data))); err != nil {
-		return err
-	}
-	if last {
-		return r.completeContent(root, index, data)
-	}
-	b := r.store.db.NewBatch()
-	defer b.Close()
-	if err := r.markStaged(b, root); err != nil {
-		return err
-	}
-	if err := b.Set(r.keys.chunk(nil, root, uint32(index)), data, nil); err != nil {
-		return err
-	}
-	return b.Commit(pebble.NoSync)
-}
-
-// completeContent stores the trailer of a content received from a peer.
-func (r *Replica) completeContent(root crdt.Root, index int, data []byte) error {
-	t, err := parseTrailer(data)
-	if err != nil {
-		return err
-	}
-	if int(t.chunks()) != index {
-		return fmt.Errorf("%w: trailer of a message of %d pieces behind %d", errCorrupt, t.chunks(), index)
-	}
-	b := r.store.db.NewBatch()
-	defer b.Close()
-	if err := r.markStaged(b, root); err != nil {
-		return err
-	}
-	if err := b.Set(r.keys.content(nil, kindStructure, root), data, nil); err != nil {
-		return err
-	}
-	return b.Commit(pebble.NoSync)
-}
-
-// markStaged puts a staging marker in b, unless the content is referred to:
-// then it is to stay, complete or not.
-func (r *Replica) markStaged(b *pebble.Batch, root crdt.Root) error {
-	count, err := r.store.get(r.keys.content(nil, kindCount, root))
-	if err != nil || count != nil {
-		return err
-	}
-	return b.Set(r.keys.content(nil, kindStaging, root), nil, nil)
-}
-
-// sweepStaged deletes contents that were staged and never referred to: those
-// of clients and peers that were cut off by the last stop. A content that
-// instances are counted of stays even if it is marked: two streams may have
-// brought it, and one of them marked it again when its operation was applied.
-func (r *Replica) sweepStaged() error {
-	prefix := r.keys.kind(nil, spaceContent, kindStaging)
-	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return err
-	}
-	b := r.store.db.NewBatch()
-	defer b.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		var root crdt.Root
-		if copy(root[:], it.Key()[len(prefix):]) != rootLen {
-			continue
-		}
-		count, e := r.store.get(r.keys.content(nil, kindCount, root))
-		err = errors.Join(err, e, b.Delete(it.Key(), nil))
-		if count != nil || e != nil {
-			continue
-		}
-		chunks := r.keys.chunks(nil, root)
-		err = errors.Join(err,
-			b.DeleteRange(chunks, after(chunks), nil),
-			b.Delete(r.keys.content(nil, kindStructure, root), nil))
-	}
-	if err := errors.Join(err, it.Close()); err != nil {
-		return fmt.Errorf("sweep staged messages: %w", err)
-	}
-	if b.Empty() {
-		return nil
-	}
-	return b.Commit(pebble.Sync)
 }

@@ -297,7 +297,7 @@ func TestMarkedAgain(t *testing.T) {
 	}
 	settle(t, a, b)
 	key := b.keys.content(nil, kindStaging, st.root)
-	if err := b.store.db.Set(key, nil, pebble.Sync); err != nil {
+	if err := b.store.db.Set(key, make([]byte, 8), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
 	b.reopen()

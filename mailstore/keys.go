@@ -25,16 +25,17 @@ import (
 //	0x10 R 'a' account 'u' <name>         largest validity shown under a name
 //	0x10 R 'a' account 's' <name>         subscription register of a name
 //	0x10 R 'a' account 'v' box uid        a vanished UID and its MODSEQ
-//	0x20 R 'r' root                       count of live instances with that content
-//	0x20 R 'x' root dot                   a removal of an instance of that content
+//	0x20 R 'r' root                       what refers to a content: instances, unsettled removals
+//	0x20 R 'x' dot root                   a removal of instances of that content; the account
 //	0x20 R 'g' root                       staging marker: content without an operation yet
 //	0x20 R 's' root                       structure and sizes of a complete content
 //	0x30 R root chunk                     piece of a content
 //
 // R is the number of the replica in this database (two bytes), account four
-// bytes, box eight, a tag twenty (origin 8, n 8, index 4), a uid eight, a root
-// sixteen and a chunk four. A twinkey is 's' and the tag of the source, or 'c',
-// the session, the command number and the index of the cause.
+// bytes, box eight, a dot sixteen (origin 8, n 8), a tag twenty (origin 8, n 8,
+// index 4), a uid eight, a root sixteen and a chunk four. A twinkey is 's' and the
+// tag of the source, or 'c', the session, the command number and the index of the
+// cause.
 //
 // Records of one account lie together, and within it all messages of one
 // mailbox, so that opening a mailbox is one scan. What grows with the bodies
@@ -171,10 +172,18 @@ func (k keyspace) content(b []byte, kind byte, root crdt.Root) []byte {
 	return append(k.kind(b, spaceContent, kind), root[:]...)
 }
 
-func (k keyspace) removal(b []byte, root crdt.Root, d crdt.Dot) []byte {
-	b = k.content(b, kindRemoval, root)
+// removals is the beginning of the removals by one operation. Those of one
+// origin lie together by number: what becomes stable is found without reading
+// what is not.
+func (k keyspace) removals(b []byte, d crdt.Dot) []byte {
+	b = k.kind(b, spaceContent, kindRemoval)
 	b = binary.BigEndian.AppendUint64(b, uint64(d.Origin))
 	return binary.BigEndian.AppendUint64(b, d.N)
+}
+
+func (k keyspace) removal(b []byte, r crdt.Removal) []byte {
+	b = k.removals(b, r.By)
+	return append(b, r.Root[:]...)
 }
 
 func (k keyspace) chunks(b []byte, root crdt.Root) []byte {
@@ -231,6 +240,15 @@ func parseInstance(b []byte) (crdt.Instance, error) {
 	}
 	tag, err := parseTag(b[8:])
 	return crdt.Instance{Box: crdt.MailboxID(binary.BigEndian.Uint64(b)), Tag: tag}, err
+}
+
+// parseRemoval reads a removal from the part of a key behind its kind.
+func parseRemoval(b []byte) (crdt.Removal, error) {
+	if len(b) != 16+rootLen {
+		return crdt.Removal{}, fmt.Errorf("%w: removal of %d bytes in a key", errCorrupt, len(b))
+	}
+	by := crdt.Dot{Origin: crdt.Origin(binary.BigEndian.Uint64(b)), N: binary.BigEndian.Uint64(b[8:])}
+	return crdt.Removal{Root: crdt.Root(b[16:]), By: by}, nil
 }
 
 // parseAccount reads an account from the part of a key behind its kind.

@@ -27,6 +27,13 @@ func (r *Replica) logCut(o crdt.Origin) uint64 {
 	return r.cut.vector.Get(o)
 }
 
+// Cut implements comm.Store.
+func (r *Replica) Cut() crdt.VC {
+	r.cut.Lock()
+	defer r.cut.Unlock()
+	return r.cut.vector.Clone()
+}
+
 // CutLog deletes the log's beginning: for each origin the operations up to v.
 // What is not durable here is kept.
 func (r *Replica) CutLog(v crdt.VC) error {
@@ -35,9 +42,9 @@ func (r *Replica) CutLog(v crdt.VC) error {
 	}
 	defer r.store.leave()
 	v = v.Min(r.Logged())
-	r.cut.Lock()
-	defer r.cut.Unlock()
-	next := r.cut.vector.Clone()
+	r.cut.cutting.Lock()
+	defer r.cut.cutting.Unlock()
+	next := r.Cut()
 	b := r.store.db.NewBatch()
 	defer b.Close()
 	for o, n := range v.All() {
@@ -45,7 +52,7 @@ func (r *Replica) CutLog(v crdt.VC) error {
 		if n <= old {
 			continue
 		}
-		if err := b.DeleteRange(r.keys.log(nil, crdt.Dot{Origin: o, N: old}), r.keys.log(nil, crdt.Dot{Origin: o, N: n + 1}), nil); err != nil {
+		if err := r.deleteLog(b, o, old+1, n); err != nil {
 			return fmt.Errorf("cut log: %w", err)
 		}
 		next.Set(o, n)
@@ -59,6 +66,27 @@ func (r *Replica) CutLog(v crdt.VC) error {
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("cut log: %w", err)
 	}
+	r.cut.Lock()
 	r.cut.vector = next
+	r.cut.Unlock()
+	return nil
+}
+
+// rangeCut is from how many operations on a range deletion is cheaper than one
+// for each: the database gets slow with thousands of small ones in memory.
+const rangeCut = 4096
+
+// deleteLog puts the deletion of operations from..to of an origin into a batch.
+func (r *Replica) deleteLog(b *pebble.Batch, o crdt.Origin, from, to uint64) error {
+	if to-from >= rangeCut {
+		return b.DeleteRange(r.keys.log(nil, crdt.Dot{Origin: o, N: from}), r.keys.log(nil, crdt.Dot{Origin: o, N: to + 1}), nil)
+	}
+	var key []byte
+	for n := from; n <= to; n++ {
+		key = r.keys.log(key[:0], crdt.Dot{Origin: o, N: n})
+		if err := b.Delete(key, nil); err != nil {
+			return err
+		}
+	}
 	return nil
 }

@@ -210,7 +210,7 @@ func (s *Account) Append(ctx context.Context, name string, messages []NewMessage
 		// From here on the messages are there, whatever becomes of the OK: a
 		// Discard must not take their contents away.
 		for i := range messages {
-			messages[i].Staging.state = stagingAdopted
+			messages[i].Staging.end(stagingAdopted)
 		}
 		err = s.a.r.conclude(ctx, c)
 	}
@@ -267,15 +267,15 @@ func newUIDs(payloads []crdt.Payload) []crdt.UID {
 }
 
 // Body opens a message's content, also that of an expunged message that a view
-// still has. ErrExpunged when it is gone, ErrUnavailable when this replica does
-// not have it yet.
-func (s *Account) Body(_ context.Context, root crdt.Root) (*Body, error) {
+// still has; it stays until the Body is closed. ErrExpunged when it is gone,
+// ErrUnavailable when this replica does not have it.
+func (s *Account) Body(ctx context.Context, root crdt.Root) (*Body, error) {
 	st := s.a.r.store
 	if err := st.enter(); err != nil {
 		return nil, err
 	}
 	defer st.leave()
-	return s.a.r.body(root)
+	return s.a.r.body(ctx, root)
 }
 
 // Structure returns what was given at Append. Errors as of Body.

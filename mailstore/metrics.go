@@ -14,6 +14,7 @@ type Metrics struct {
 	undecodable      prometheus.Counter
 	backgroundErrors prometheus.Counter
 	failed           prometheus.Gauge
+	deleted          prometheus.Counter
 }
 
 // NewMetrics makes the figures and registers them with reg, which may be nil.
@@ -52,10 +53,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		failed: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pluto_store_failed", Help: "1 after the disk failed and until the restart.",
 		}),
+		deleted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pluto_contents_deleted_total", Help: "Contents of messages deleted because nothing refers to them any more.",
+		}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.commit, m.sync, m.batch, m.operations, m.accounts, m.mailboxes,
-			m.quarantined, m.undecodable, m.backgroundErrors, m.failed)
+			m.quarantined, m.undecodable, m.backgroundErrors, m.failed, m.deleted)
 	}
 	return m
 }

@@ -56,12 +56,15 @@ type Replica struct {
 	}
 
 	cut struct { // the log's beginning
+		cutting sync.Mutex // held while the log is cut
 		sync.Mutex
 		vector crdt.VC
 	}
 
-	accounts accountTable
-	ticker   ticker
+	accounts  accountTable
+	ticker    ticker
+	collector collector
+	contents  contents
 
 	replicator atomic.Pointer[Replicator]
 	told       teller
@@ -145,13 +148,15 @@ func (r *Replica) open() error {
 	if err := r.loadVector(); err != nil {
 		return err
 	}
-	if err := r.sweepStaged(); err != nil {
+	r.contents.init()
+	if err := r.sweepStaged(time.Time{}); err != nil {
 		return err
 	}
 	if err := r.countQuarantined(); err != nil {
 		return err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.startCollector()
 	return r.startTicker()
 }
 

@@ -19,6 +19,7 @@ type Staging struct {
 	buf     []byte // the chunk being filled
 	flushed uint32 // chunks already written
 	state   stagingState
+	pinned  bool
 }
 
 type stagingState uint8
@@ -84,7 +85,7 @@ func (s *Staging) flush() error {
 	b := st.db.NewBatch()
 	defer b.Close()
 	if s.flushed == 0 {
-		if err := b.Set(s.r.keys.content(nil, kindStaging, s.root), nil, nil); err != nil {
+		if err := s.begin(b); err != nil {
 			return err
 		}
 	}
@@ -97,6 +98,26 @@ func (s *Staging) flush() error {
 	s.flushed++
 	s.buf = s.buf[:0]
 	return nil
+}
+
+// begin marks the content as staged; it is not swept up until end.
+func (s *Staging) begin(b *pebble.Batch) error {
+	if !s.pinned {
+		if err := s.r.contents.pin(s.r.ctx, s.root); err != nil {
+			return err
+		}
+		s.pinned = true
+	}
+	return s.r.mark(b, s.root)
+}
+
+// end says what has become of the message.
+func (s *Staging) end(state stagingState) {
+	s.state = state
+	if s.pinned {
+		s.pinned = false
+		s.r.contents.unpin(s.root)
+	}
 }
 
 // Finish ends the writing and returns a reader over what was written, good
@@ -114,7 +135,7 @@ func (s *Staging) Discard() {
 	if s.state >= stagingAdopted {
 		return
 	}
-	s.state = stagingDropped
+	s.end(stagingDropped)
 	s.buf = nil
 	if s.flushed == 0 || s.r.store.Err() != nil || s.r.store.enter() != nil {
 		return // the next start sweeps up what was written

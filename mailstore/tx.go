@@ -34,7 +34,8 @@ type tx struct {
 	used     map[string]crdt.Validity
 	subs     map[string]*crdt.Register[bool]
 	awaiting map[crdt.Instance]bool
-	counts   map[crdt.Root]int
+	contents map[crdt.Root]crdt.Content
+	removals map[crdt.Removal]bool
 
 	tick   bool                   // the account needs a tick soon
 	recent map[crdt.MailboxID]int // by how much the number of \Recent messages changed
@@ -445,41 +446,4 @@ func (t *tx) Awaiting() ([]crdt.Instance, error) {
 		}
 	}
 	return out, err
-}
-
-// Retain implements crdt.State.
-func (t *tx) Retain(root crdt.Root) error { return t.count(root, 1) }
-
-// Release implements crdt.State.
-func (t *tx) Release(root crdt.Root, op crdt.Dot) error {
-	t.key = t.keys.removal(t.key[:0], root, op)
-	if err := t.set(nil); err != nil {
-		return err
-	}
-	return t.count(root, -1)
-}
-
-// count changes the number of instances of a content. It stays when it is 0.
-func (t *tx) count(root crdt.Root, by int) error {
-	n, ok := t.counts[root]
-	t.key = t.keys.content(t.key[:0], kindCount, root)
-	if !ok {
-		if _, err := t.read(func(v []byte) error {
-			u, k := binary.Uvarint(v)
-			if k <= 0 {
-				return errCorrupt
-			}
-			n = int(u)
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	if t.counts == nil {
-		t.counts = make(map[crdt.Root]int, 1)
-	}
-	n = max(n+by, 0)
-	t.counts[root] = n
-	t.val = binary.AppendUvarint(t.val[:0], uint64(n))
-	return t.set(t.val)
 }

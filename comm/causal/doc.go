@@ -2,7 +2,7 @@
 // no clock, no goroutine, no logging. Package comm drives it with gRPC streams
 // and a disk; tests drive it with scripts and random schedules.
 //
-// A [Machine] is one replica's view of its subnet. It has three parts:
+// A [Machine] is one replica's view of its subnet. It has four parts:
 //
 //   - The inbox takes operations from peers, in whatever order their streams
 //     bring them, and hands them out in batches in causal order, each exactly
@@ -12,6 +12,8 @@
 //     log and send next ([Machine.Next], [Machine.Sending], [Machine.Acked]).
 //   - The waiters hold back the OK of a local change until enough peers have
 //     it on disk, or it is known that they will not ([Machine.Wait]).
+//   - Stability: what every member has, so that nothing concurrent with it can
+//     come any more ([Machine.Heard], [Machine.Stable]).
 //
 // # Promises
 //
@@ -26,6 +28,12 @@
 //
 // A peer that is away or slow costs the others nothing: its cursors are a few
 // numbers, and its operations are read again from the log when it is back.
+//
+// What is stable at a replica has been applied at every member that is not behind
+// the log's cut, and no operation that arrives later is concurrent with it. The
+// stable vector never goes down; after a restart it begins with what is remembered.
+// This needs of every replica that a vector which it tells has all own operations
+// that it prepared before it had the others in that vector.
 //
 // What a peer sends is checked and refused with an error ([ErrProtocol]); it
 // cannot panic the machine or grow it without bound.

@@ -84,6 +84,8 @@ type Machine struct {
 	peers   []*peer // as configured
 	commits commits
 	waiters waiters
+	stable  crdt.VC // see stable.go
+	cut     crdt.VC // where the log begins
 }
 
 // New returns the machine of a replica on whose disk the operations of logged are.

@@ -19,6 +19,8 @@ type peer struct {
 	// behind: it is not waited for, because it let a wait run out or has not
 	// caught up since it connected.
 	behind bool
+
+	seen presence // see stable.go
 }
 
 // route is the cursor of one origin's operations at one peer.

@@ -4,14 +4,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-pluto/pluto/crdt"
 	"pgregory.net/rapid"
 )
 
 // TestRandomSchedules lets replicas commit, streams break, deliver, repeat and
 // lag, and disks stall, in any order. At every step what is applied is applied
 // once and after its dependencies (checked in world.apply), no queue exceeds
-// its bound, and no wait claims an acknowledgement that is not on a disk. In
-// the end, when the network is whole, every replica has everything.
+// its bound, no wait claims an acknowledgement that is not on a disk, and what is
+// stable is so. In the end, when the network is whole, every replica has
+// everything, and knows that it is stable.
 func TestRandomSchedules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := []string{"a", "b", "c", "d", "e"}[:rapid.IntRange(2, 5).Draw(t, "replicas")]
@@ -52,8 +54,9 @@ func TestRandomSchedules(t *testing.T) {
 					w.start(n)
 				}
 			},
-			"slow": func(t *rapid.T) { w.nodes[node.Draw(t, "node")].slow = true },
-			"tick": func(t *rapid.T) { w.tick(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond) },
+			"slow":     func(t *rapid.T) { w.nodes[node.Draw(t, "node")].slow = true },
+			"tick":     func(t *rapid.T) { w.tick(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond) },
+			"remember": func(t *rapid.T) { w.nodes[node.Draw(t, "node")].remember() },
 			"wait": func(t *rapid.T) {
 				n := w.nodes[node.Draw(t, "node")]
 				if n.machine == nil || n.machine.Own() == 0 {
@@ -73,6 +76,7 @@ func TestRandomSchedules(t *testing.T) {
 				}
 				for _, n := range w.nodes {
 					w.decided(t, n)
+					w.stable(t, n)
 					for x, how := range n.waits {
 						if how != "pending" {
 							w.honest(t, n, x)
@@ -110,6 +114,41 @@ func (w *world) honest(t *rapid.T, n *node, x *Waiter) {
 	}
 	if have < x.Have {
 		t.Fatalf("%s was told that %d peers have its operation %d, but it is %d", n.name, x.Have, x.n, have)
+	}
+}
+
+// remember writes to a node's disk what it is sure of about its peers.
+func (n *node) remember() {
+	if n.machine == nil {
+		return
+	}
+	n.sure = map[string]crdt.VC{}
+	for _, p := range n.machine.peers {
+		if _, v := n.machine.Sure(p.name); v != nil {
+			n.sure[p.name] = v
+		}
+	}
+}
+
+// stable checks that what a node believes to be stable is on every disk, and
+// that no operation which it does not have yet is concurrent with it.
+func (w *world) stable(t *rapid.T, n *node) {
+	if n.machine == nil {
+		return
+	}
+	v := n.machine.Stable()
+	here := n.logged()
+	for _, p := range w.nodes {
+		if !v.LessEqual(p.logged()) {
+			t.Fatalf("%s believes that %v is stable, %s has %v", n.name, v, p.name, p.logged())
+		}
+		for o, list := range p.log {
+			for i := here.Get(o); i < uint64(len(list)); i++ {
+				if e := &list[i]; !v.LessEqual(e.Deps) {
+					t.Fatalf("%s believes that %v is stable, but lacks %v with %v", n.name, v, e.Dot, e.Deps)
+				}
+			}
+		}
 	}
 }
 
@@ -157,6 +196,9 @@ func (w *world) settle(t *rapid.T) {
 			if !p.Connected || p.Lag > 0 || p.Forwards > 0 {
 				t.Fatalf("%s believes of %s: %+v", name, p.Name, p)
 			}
+		}
+		if v := n.machine.Stable(); !v.Equal(all) {
+			t.Fatalf("%s believes that %v is stable, not all of %v", name, v, all)
 		}
 		if n.machine.Waiting() != 0 && w.cfg.AckPeers > 0 {
 			t.Fatalf("%d waits did not end", n.machine.Waiting())

@@ -41,6 +41,7 @@ type node struct {
 	machine *Machine   // nil when crashed
 	slow    bool       // its disk confirms nothing
 	waits   map[*Waiter]string
+	sure    map[string]crdt.VC // what it remembers of its peers over a crash
 }
 
 func newWorld(cfg Config, names ...string) *world {
@@ -73,6 +74,9 @@ func (w *world) start(name string) {
 		}
 	}
 	n.machine, n.waits = New(cfg, n.logged(), w.now), map[*Waiter]string{}
+	for p, v := range n.sure {
+		n.machine.Remember(p, w.nodes[p].origin, v)
+	}
 	for _, p := range cfg.Peers {
 		w.connect(name, p)
 		w.connect(p, name)
@@ -249,6 +253,7 @@ func (w *world) deliverUp(from, to string) (string, error) {
 	if err := n.machine.Acked(w.now, to, msg.ack); err != nil {
 		return "", err
 	}
+	n.machine.Heard(to, w.nodes[to].origin, msg.ack)
 	w.pump(n)
 	return fmt.Sprintf("%s>%s: ack %s", to, from, w.vector(msg.ack)), nil
 }

@@ -31,6 +31,7 @@ type Store struct {
 	ends    map[crdt.Root]int // index of the last piece
 	staged  map[crdt.Root]bool
 	records map[string][]byte
+	stable  crdt.VC
 	broken  error
 }
 
@@ -216,6 +217,27 @@ func (s *Store) allowed(e *comm.Entry) error {
 		return fmt.Errorf("operation %d of %s applied before its dependencies", e.Dot.N, e.Dot.Origin)
 	}
 	return nil
+}
+
+// Cut implements [comm.Store]: nothing is ever cut off.
+func (s *Store) Cut() crdt.VC { return nil }
+
+// Stable implements [comm.Store]. A vector that does not rise, or names more than
+// is here, is an error, which Err remembers.
+func (s *Store) Stable(stable crdt.VC) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stable.LessEqual(stable) || !stable.LessEqual(s.logged) {
+		s.broken = fmt.Errorf("%v is stable after %v, logged is %v", stable, s.stable, s.logged)
+	}
+	s.stable = stable
+}
+
+// LastStable returns the vector that Stable was last called with.
+func (s *Store) LastStable() crdt.VC {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stable.Clone()
 }
 
 // BodyChunk implements [comm.Store].

@@ -1,0 +1,96 @@
+package causal
+
+import (
+	"slices"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// presence is what is known of how far a peer has come, for causal stability
+// (crdt.md 6.1, 6.2).
+//
+// That a peer has an operation says that nothing which it prepares from now on
+// is concurrent with it. What the peer prepared before may still be on its way
+// here: a vector counts only when all that it names is here as well.
+type presence struct {
+	origin  crdt.Origin   // the incarnation that these are of; 0: never heard of
+	former  []crdt.Origin // those whose place it took
+	newest  crdt.VC       // the last vector heard
+	pending crdt.VC       // one heard earlier that is not all here yet
+	sure    crdt.VC       // one that is all here
+}
+
+// Heard tells that a peer, which has the given incarnation, has logged and
+// applied the operations of applied: from acknowledgements and heartbeats. An
+// incarnation that another one has replaced is not listened to any more.
+func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
+	p := m.peer(name)
+	if p == nil || origin == 0 || slices.Contains(p.seen.former, origin) {
+		return
+	}
+	s := &p.seen
+	if s.origin != origin {
+		former := s.former
+		if s.origin != 0 {
+			former = append(former, s.origin)
+		}
+		*s = presence{origin: origin, former: former}
+	}
+	s.newest.Merge(applied) // streams may overtake each other
+}
+
+// Remember tells before the first input what [Machine.Sure] returned in an
+// earlier life of this replica.
+func (m *Machine) Remember(name string, origin crdt.Origin, sure crdt.VC) {
+	p := m.peer(name)
+	if p == nil || origin == 0 {
+		return
+	}
+	p.seen = presence{origin: origin, sure: sure.Clone(), pending: sure.Clone(), newest: sure.Clone()}
+}
+
+// Sure returns what counts of a peer for stability, and the incarnation that it
+// is of. It is to be remembered over restarts: less than it makes the stable
+// vector lower than it is, never wrong.
+func (m *Machine) Sure(name string) (crdt.Origin, crdt.VC) {
+	p := m.peer(name)
+	if p == nil {
+		return 0, nil
+	}
+	return p.seen.origin, p.seen.sure.Clone()
+}
+
+// SetCut tells where the log begins here. A peer that has less cannot get what
+// it lacks as operations and does not hold back stability: it takes a snapshot,
+// and what it made meanwhile brings the contents that it refers to.
+func (m *Machine) SetCut(cut crdt.VC) { m.cut = cut.Clone() }
+
+// Stable returns the operations that are causally stable: every member has
+// logged and applied them, and what members made before that is here. What is
+// prepared anywhere from now on comes after all of them. It never goes down.
+func (m *Machine) Stable() crdt.VC {
+	v := m.logged.Clone()
+	for _, p := range m.peers {
+		p.seen.settle(m.logged)
+		if p.seen.origin != 0 && !m.cut.LessEqual(p.seen.newest) {
+			continue // behind the cut
+		}
+		v = v.Min(p.seen.sure)
+	}
+	m.stable.Merge(v)
+	return m.stable.Clone()
+}
+
+// settle takes over what has become sure since it was called last. A peer that
+// never stops writing is always a little ahead of what is here of it; so one
+// vector of it is kept until it is all here.
+func (s *presence) settle(here crdt.VC) {
+	if s.newest.LessEqual(here) {
+		s.pending = s.newest.Clone()
+	}
+	if !s.pending.LessEqual(here) {
+		return
+	}
+	s.sure.Merge(s.pending)
+	s.pending = s.newest.Clone()
+}

@@ -1,0 +1,78 @@
+package comm
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// heard passes on what a peer has logged and applied, as it told in an
+// acknowledgement or a heartbeat.
+func (g *Group) heard(name string, origin crdt.Origin, applied crdt.VC) {
+	g.step(func(_ time.Time, m *causal.Machine) { m.Heard(name, origin, applied) })
+}
+
+// appliedOf returns what an acknowledgement says to be applied and logged.
+func appliedOf(ack *Ack, logged crdt.VC) (crdt.VC, error) {
+	if len(ack.GetApplied()) == 0 {
+		return logged, nil
+	}
+	applied, err := decodeVC(ack.GetApplied())
+	if err != nil {
+		return nil, err
+	}
+	return logged.Min(applied), nil
+}
+
+// recallStability tells a new machine what is remembered of its peers.
+func recallStability(core *causal.Machine, r *roster) error {
+	for _, p := range r.cfg.Peers {
+		rec := r.record(p.Name)
+		if len(rec.GetSure()) == 0 {
+			continue
+		}
+		v, err := crdt.DecodeVC(rec.GetSure())
+		if err != nil {
+			return fmt.Errorf("decode record of %q: %w", p.Name, err)
+		}
+		core.Remember(p.Name, crdt.Origin(rec.GetOrigin()), v)
+	}
+	return nil
+}
+
+// noteStability puts into the peer records what is to be remembered.
+func (g *Group) noteStability() {
+	for name := range g.senders {
+		g.mu.Lock()
+		origin, sure := g.core.Sure(name)
+		g.mu.Unlock()
+		g.roster.sure(name, origin, sure)
+	}
+}
+
+// tellStable gives the store the stable vector when it has grown.
+func (g *Group) tellStable() {
+	cut := g.store.Cut()
+	var stable crdt.VC
+	g.step(func(_ time.Time, m *causal.Machine) {
+		m.SetCut(cut)
+		stable = m.Stable()
+	})
+	if stable.LessEqual(g.stable) {
+		return
+	}
+	g.stable = stable
+	g.store.Stable(stable.Clone())
+}
+
+// saveRoster writes what is to be remembered of the peers.
+func (g *Group) saveRoster() {
+	g.noteStability()
+	if err := g.roster.save(); err != nil {
+		level.Warn(g.logger).Log("msg", "remember peers", "err", err)
+	}
+}
