@@ -10,7 +10,7 @@ const (
 )
 
 // faults is the table; sections and counterexamples (C1..) are crdt.md's.
-var faults = slices.Concat(uidFaults, flagFaults, messageFaults, mailboxFaults, replicationFaults)
+var faults = slices.Concat(uidFaults, eraFaults, flagFaults, messageFaults, mailboxFaults, replicationFaults)
 
 // uidFaults are about UIDs, the horizon and MODSEQ: sections 1, 2 and 4.
 var uidFaults = []fault{
@@ -91,7 +91,7 @@ var uidFaults = []fault{
 		name: "absent-reissue-unheard",
 		what: "a new UID of a message that is gone here does not raise N (2: REISSUE)",
 		edits: []edit{
-			{"crdt/effect.go", "\t\tw.hear(b, x.UID)\n\t\tm, err := w.State.Message(p.Box, x.Tag)\n", "\t\tm, err := w.State.Message(p.Box, x.Tag)\n"},
+			{"crdt/work.go", "\tw.hear(b, x.UID)\n\tm, err := w.State.Message(b.ID, x.Tag)\n", "\tm, err := w.State.Message(b.ID, x.Tag)\n"},
 		},
 		pkg: crdtPkg, tests: "TestConcurrentOperationsCommute|TestExhaustive|TestConvergence",
 	},
@@ -232,7 +232,7 @@ var mailboxFaults = []fault{
 		name: "no-touch",
 		what: "what gets a name that had a larger UIDVALIDITY elsewhere is not repaired (5: TOUCH, N4)",
 		edits: []edit{
-			{"crdt/name.go", "if l.Box.UIDValidity() >= used {", "if l.Box.UIDValidity() >= used || used > 0 {"},
+			{"crdt/name.go", "if l.Box.Validity() >= used {", "if l.Box.Validity() >= used || used > 0 {"},
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestExhaustive|TestConvergence",
 	},
