@@ -39,6 +39,26 @@ func (r *Replica) Audit(user crdt.AccountID) error {
 	return nil
 }
 
+// Examine calls f with the newest state of an account, which may not be durable
+// yet. f must change nothing and keep nothing. It does not count as a client's
+// look. It is for tests and for plutoctl, as Audit is.
+func (r *Replica) Examine(user crdt.AccountID, f func(crdt.State) error) error {
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
+	a := r.acquire(user)
+	defer r.release(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.load(); err != nil {
+		return err
+	}
+	t := a.begin()
+	defer t.drop()
+	return f(t)
+}
+
 func (t *tx) auditMailbox(b *crdt.Mailbox) error {
 	box, err := t.openBox(b.ID)
 	if err != nil {

@@ -2,7 +2,6 @@ package mailstore
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,19 +32,22 @@ const (
 
 // newRoot draws the identity of a content: 6 bytes of time, so that contents
 // lie on the disk in the order in which they came, and 10 random ones.
-func newRoot(now time.Time) crdt.Root {
-	var root crdt.Root
+func (s *Store) newRoot(now time.Time) (root crdt.Root, err error) {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli()))
 	copy(root[:6], ms[2:])
-	rand.Read(root[6:]) // never fails (crypto/rand)
-	return root
+	if _, err := io.ReadFull(s.opts.Random, root[6:]); err != nil {
+		return root, fmt.Errorf("draw the identity of a message: %w", err)
+	}
+	return root, nil
 }
 
-func random64() uint64 {
+func (s *Store) random64() (uint64, error) {
 	var b [8]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	return binary.BigEndian.Uint64(b[:])
+	if _, err := io.ReadFull(s.opts.Random, b[:]); err != nil {
+		return 0, fmt.Errorf("draw an identity: %w", err)
+	}
+	return binary.BigEndian.Uint64(b[:]), nil
 }
 
 type trailer struct {

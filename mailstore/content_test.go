@@ -144,14 +144,14 @@ func TestStagedOrphans(t *testing.T) {
 		t.Errorf("%d chunks left of a discarded message", left)
 	}
 	stageBytes(t, s, randomBytes(4*chunkSize)) // its client is cut off
-	root := newRoot(n.opts.Now())
+	root := n.newRoot()
 	if err := n.PutBodyChunk(root, 0, randomBytes(chunkSize), false); err != nil { // and a peer
 		t.Fatal(err)
 	}
 	if err := n.PutBodyChunk(root, 1, trailer{size: chunkSize}.append(nil), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.PutBodyChunk(newRoot(n.opts.Now()), 0, randomBytes(chunkSize), false); err != nil { // in the middle
+	if err := n.PutBodyChunk(n.newRoot(), 0, randomBytes(chunkSize), false); err != nil { // in the middle
 		t.Fatal(err)
 	}
 	s.Close()

@@ -3,6 +3,7 @@ package mailstore
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -88,9 +89,18 @@ func (n *node) sessionOf(user crdt.AccountID) *Account {
 }
 
 func newSessionID() (id SessionID) {
-	root := newRoot(time.Now())
-	copy(id[:], root[:])
+	rand.Read(id[:])
 	return id
+}
+
+// newRoot draws the identity of a content.
+func (n *node) newRoot() crdt.Root {
+	n.t.Helper()
+	root, err := n.store.newRoot(n.opts.Now())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return root
 }
 
 func ctxOf(t testing.TB) context.Context {

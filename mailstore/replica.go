@@ -28,6 +28,9 @@ type ReplicaOptions struct {
 	MaxMessageSize int64
 	// Now is the clock, for tests; nil is the system's.
 	Now func() time.Time
+	// ManualTicks leaves it to the caller to let time pass, by [Replica.Tick]:
+	// the replica then does nothing by itself. For simulations.
+	ManualTicks bool
 }
 
 // Replica is one member's copy of one subnet: its accounts, its log, its part
@@ -170,9 +173,12 @@ func (r *Replica) loadRecord() (replicaRecord, error) {
 	if b != nil {
 		return parseReplicaRecord(b)
 	}
-	rec := replicaRecord{origin: crdt.Origin(random64()), slot: r.opts.Slot}
-	rec.number, err = r.store.nextReplicaNumber()
+	origin, err := r.store.random64()
 	if err != nil {
+		return replicaRecord{}, err
+	}
+	rec := replicaRecord{origin: crdt.Origin(origin), slot: r.opts.Slot}
+	if rec.number, err = r.store.nextReplicaNumber(); err != nil {
 		return rec, err
 	}
 	return rec, r.store.db.Set(key, rec.append(nil), pebble.Sync)

@@ -3,7 +3,6 @@ package mailstore
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -40,7 +39,11 @@ func (r *Replica) stage(size int64) (*Staging, error) {
 	if err := r.mayWrite(); err != nil {
 		return nil, err
 	}
-	return &Staging{r: r, root: newRoot(time.Now()), buf: make([]byte, 0, min(max(size, 0), chunkSize))}, nil
+	root, err := r.store.newRoot(r.opts.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Staging{r: r, root: root, buf: make([]byte, 0, min(max(size, 0), chunkSize))}, nil
 }
 
 // Size returns the number of bytes written so far.

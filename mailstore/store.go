@@ -1,9 +1,11 @@
 package mailstore
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -50,6 +52,10 @@ type Options struct {
 	Logger log.Logger
 	// Metrics may be shared by several stores; nil is none.
 	Metrics *Metrics
+	// Random is the source of identities: of replicas, starts and contents. nil
+	// is crypto/rand; a simulation has a deterministic one. It must be safe for
+	// concurrent use if the store is used so.
+	Random io.Reader
 	// Fatal is called when the database cannot be continued with (a write of
 	// its manifest failed). It must end the process and not return. nil exits with status 1.
 	Fatal func(error)
@@ -78,6 +84,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
 	}
 	if o.Fatal == nil {
 		o.Fatal = func(error) { os.Exit(1) }
@@ -180,8 +189,8 @@ func (s *Store) start() error {
 	} else if v, n := binary.Uvarint(have); n <= 0 || v != formatVersion {
 		return fmt.Errorf("%w: format %d here, %d expected: use the pluto that wrote it, or a newer one", ErrFormat, v, formatVersion)
 	}
-	s.boot = random64()
-	return nil
+	s.boot, err = s.random64()
+	return err
 }
 
 func (s *Store) create() error {

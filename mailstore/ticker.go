@@ -3,6 +3,7 @@ package mailstore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,7 +54,20 @@ func (t *ticker) take(now int64) (due []crdt.AccountID, next int64) {
 			next = at
 		}
 	}
+	slices.Sort(due)
 	return due, next
+}
+
+// next returns when the next account is due, 0 if none waits.
+func (t *ticker) next() (first int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, at := range t.due {
+		if first == 0 || at < first {
+			first = at
+		}
+	}
+	return first
 }
 
 // startTicker finds the accounts that were waiting at the last stop, and starts
@@ -77,8 +91,22 @@ func (r *Replica) startTicker() error {
 	if err := it.Close(); err != nil {
 		return fmt.Errorf("list waiting accounts: %w", err)
 	}
-	r.task(r.tickLoop)
+	if !r.opts.ManualTicks {
+		r.task(r.tickLoop)
+	}
 	return nil
+}
+
+// Tick does what is due at this moment and returns when something will be next;
+// the zero time is never. It is called by whoever opened the replica with
+// ManualTicks, and by nobody else.
+func (r *Replica) Tick() time.Time {
+	due, _ := r.ticker.take(r.now())
+	r.tick(due)
+	if next := r.ticker.next(); next != 0 {
+		return time.UnixMilli(next)
+	}
+	return time.Time{}
 }
 
 func (r *Replica) tickLoop() {
