@@ -7,9 +7,12 @@ BUILDFLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 CONFIG     ?= config.toml
 PRIVATE    ?= private
 PUBLIC     ?= localhost,127.0.0.1
+RUNS       ?= 10000
+SEED       ?= 1
+SOAK       ?= 1h
 PROTOS     := imap/tunnel/node.proto comm/receiver.proto
 
-.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check bench mutants clean
+.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check sim soak bench mutants clean
 
 all: build
 
@@ -75,6 +78,14 @@ proto-check:
 ## mutants: put deliberate faults into the code, one by one; the tests must notice each (minutes)
 mutants:
 	$(GO) run ./internal/mutants
+
+## sim: $(RUNS) random runs of the simulator, from $(SEED) on
+sim:
+	$(GO) run ./sim/cmd/sim -seed $(SEED) -runs $(RUNS)
+
+## soak: the simulator for $(SOAK), with seeds that were not run before
+soak:
+	$(GO) run ./sim/cmd/sim -seed $$(date +%s)000000 -runs 0 -for $(SOAK)
 
 ## bench: the Go benchmarks of the hot paths
 bench:

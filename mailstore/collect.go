@@ -97,7 +97,9 @@ func (c *collector) limit() crdt.VC {
 func (r *Replica) startCollector() {
 	r.collector.wake = make(chan struct{}, 1)
 	r.collector.holds = make(map[*crdt.VC]struct{})
-	r.task(r.collectLoop)
+	if !r.opts.ManualTicks {
+		r.task(r.collectLoop)
+	}
 }
 
 func (r *Replica) collectLoop() {

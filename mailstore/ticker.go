@@ -97,12 +97,15 @@ func (r *Replica) startTicker() error {
 	return nil
 }
 
-// Tick does what is due at this moment and returns when something will be next;
-// the zero time is never. It is called by whoever opened the replica with
-// ManualTicks, and by nobody else.
+// Tick does what is due at this moment, forgets what is stable, and returns when
+// something will be due next; the zero time is never. It is called by whoever
+// opened the replica with ManualTicks, and by nobody else.
 func (r *Replica) Tick() time.Time {
 	due, _ := r.ticker.take(r.now())
 	r.tick(due)
+	if _, err := r.collect(); err != nil {
+		r.warn("delete contents", err)
+	}
 	if next := r.ticker.next(); next != 0 {
 		return time.UnixMilli(next)
 	}

@@ -1,0 +1,599 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-pluto/pluto/crdt"
+	"github.com/go-pluto/pluto/mailstore"
+)
+
+// group says what an action is: runs differ in how often they do what.
+type group string
+
+const (
+	command group = "commands" // of clients
+	network group = "network"
+	passing group = "time"
+	fault   group = "faults"
+)
+
+// groups lists them.
+var groups = []group{command, network, passing, fault}
+
+// action is one row of the table: what may happen in a world. To add one, add a row.
+type action struct {
+	name   string
+	usage  string // of its arguments; R is a replica, S a session, C a roaming client, A an account
+	group  group
+	weight int // how often, within its group
+	// generate returns arguments, nil if it is not possible now.
+	generate func(*generator) []string
+	// run does it and returns what the trace shall say. errSkip: not possible now.
+	run func(*World, *args) (string, error)
+}
+
+// table lists all actions.
+var table = []action{
+	{"open", "S R A", command, 6, (*generator).open, runOpen},
+	{"close", "S", command, 2, (*generator).anySession, runClose},
+	{"append", "S box label flags", command, 20, (*generator).append, runAppend},
+	{"select", "S box", command, 10, (*generator).sessionBox, runSelect},
+	{"poll", "S", command, 24, (*generator).anySelected, runPoll},
+	{"store", "S labels mode flags", command, 24, (*generator).store, runStore},
+	{"expunge", "S labels", command, 5, (*generator).labels, runExpunge},
+	{"remove", "S labels", command, 12, (*generator).labels, runRemove},
+	{"copy", "S labels box", command, 8, (*generator).labelsBox, runCopy},
+	{"move", "S labels box", command, 16, (*generator).labelsBox, runMove},
+	{"create", "S box", command, 5, (*generator).sessionBox, runCreate},
+	{"delete", "S box", command, 3, (*generator).sessionBox, runDelete},
+	{"rename", "S from to", command, 4, (*generator).rename, runRename},
+	{"subscribe", "S box on", command, 2, (*generator).subscribe, runSubscribe},
+	{"status", "S box", command, 5, (*generator).sessionBox, runStatus},
+	{"list", "S", command, 2, (*generator).anySession, runList},
+	{"roam", "C R A box", command, 8, (*generator).roam, runRoam},
+
+	{"connect", "R R", network, 30, (*generator).connect, runConnect},
+	{"deliver", "R R count", network, 60, (*generator).deliver, runDeliver},
+	{"receive", "R R count", network, 8, (*generator).deliver, runReceive},
+	{"apply", "R", network, 8, (*generator).running, runApply},
+	{"ack", "R R", network, 20, (*generator).ack, runAck},
+
+	{"wait", "ms", passing, 10, (*generator).wait, runWait},
+
+	{"break", "R R", fault, 10, (*generator).openStream, runBreak},
+	{"block", "R R", fault, 6, (*generator).pair, runBlock},
+	{"unblock", "R R", fault, 8, (*generator).blocked, runUnblock},
+	{"isolate", "R", fault, 4, (*generator).running, runIsolate},
+	{"rejoin", "R", fault, 8, (*generator).isolated, runRejoin},
+	{"crash", "R moment", fault, 8, (*generator).crash, runCrash},
+	{"start", "R", fault, 20, (*generator).stopped, runStart},
+	{"reboot", "R", fault, 3, (*generator).running, runReboot},
+	{"skew", "R ms", fault, 4, (*generator).skew, runSkew},
+	{"audit", "R", fault, 2, (*generator).running, runAudit},
+}
+
+// actions is the table by name.
+var actions = func() map[string]*action {
+	m := make(map[string]*action, len(table))
+	for i := range table {
+		m[table[i].name] = &table[i]
+	}
+	return m
+}()
+
+func runOpen(w *World, a *args) (string, error) {
+	id, n := a.number(), w.node(a.number())
+	user, ok := w.userOf(a.number())
+	if a.bad || n == nil || !n.up || !ok {
+		return "", errSkip
+	}
+	if old := w.sessions[id]; old != nil {
+		old.account.Close()
+		delete(w.sessions, id)
+	}
+	n.changed = true
+	account, err := n.replica.Open(background, user, w.login(user), w.sessionID())
+	if err != nil {
+		return "", err
+	}
+	s := &session{id: id, node: n, user: user, account: account}
+	ok, result := s.conclude(nil)
+	if !ok {
+		account.Close()
+		return result, nil
+	}
+	w.sessions[id] = s
+	return result, nil
+}
+
+func runClose(w *World, a *args) (string, error) {
+	s := w.sessions[a.number()]
+	if s == nil {
+		return "", errSkip
+	}
+	s.account.Close()
+	delete(w.sessions, s.id)
+	return "OK", nil
+}
+
+func runAppend(w *World, a *args) (string, error) {
+	id, box, label, flags := a.number(), a.text(), a.text(), a.texts()
+	s, err := w.begin(id)
+	if err != nil || a.bad {
+		return "", errSkip
+	}
+	if w.truth.body[label] != (crdt.Root{}) {
+		return "", errSkip
+	}
+	out, err := s.append(box, label, flags)
+	ok, result := s.conclude(err)
+	if !ok {
+		return result, nil
+	}
+	if s.box != nil && !s.gone() {
+		s.update(s.box.View()) // EXISTS may come with the reply
+	}
+	return fmt.Sprintf("OK UID %d", out.UIDs[0]), s.added(out, box, []string{label})
+}
+
+// added checks that what APPENDUID or COPYUID tells is what is there.
+func (s *session) added(out mailstore.Appended, box string, labels []string) error {
+	w, n := s.node.w, s.node
+	if err := w.observe(n); err != nil {
+		return err
+	}
+	return n.replica.Examine(s.user, func(state crdt.State) error {
+		b, err := (&crdt.Site{State: state, Self: crdt.Self{Separator: '.'}}).Lookup(box)
+		if err != nil || b == nil {
+			w.fail("reply", "%s: %q is not there after messages were added: %v", n.name, box, err)
+			return err
+		}
+		if b.UIDValidity() != out.UIDValidity {
+			w.fail("reply", "%s: UIDVALIDITY %d of %q was told, it is %d", n.name, out.UIDValidity, box, b.UIDValidity())
+		}
+		for i, uid := range out.UIDs {
+			tag := w.truth.issued[boxUID{user: s.user, box: b.ID, uid: uid}]
+			m, err := state.Message(b.ID, tag)
+			if err != nil {
+				return err
+			}
+			switch {
+			case m == nil || m.Exp != uid:
+				w.fail("reply", "%s: UID %d of %q was told, and is not shown", n.name, uid, box)
+			case i < len(labels) && w.truth.label[m.Root] != labels[i]:
+				w.fail("reply", "%s: UID %d of %q is %q, should be %q", n.name, uid, box, w.truth.label[m.Root], labels[i])
+			}
+		}
+		if len(out.UIDs) > 0 {
+			w.tell(n, s.user, b.ID, slices.Max(out.UIDs)+1, 0)
+		}
+		return nil
+	})
+}
+
+func runSelect(w *World, a *args) (string, error) {
+	id, name := a.number(), a.text()
+	s, err := w.begin(id)
+	if err != nil || a.bad {
+		return "", errSkip
+	}
+	if s.box != nil {
+		s.box.Close()
+		s.box, s.view = nil, nil
+	}
+	box, err := s.account.Select(background, name, false)
+	ok, result := s.conclude(err)
+	if !ok {
+		return result, nil
+	}
+	s.box = box
+	s.update(box.View())
+	return fmt.Sprintf("OK %v UIDNEXT %d", s.labels(), s.view.UIDNext()), nil
+}
+
+func runPoll(w *World, a *args) (string, error) {
+	s, err := w.selected(a.number())
+	if err != nil {
+		return "", err
+	}
+	if s.gone() {
+		return "gone", nil
+	}
+	s.update(s.box.View())
+	return fmt.Sprintf("OK %v UIDNEXT %d", s.labels(), s.view.UIDNext()), nil
+}
+
+// onMessages runs a command on those messages of the client's picture that have
+// one of the labels of the second argument.
+func onMessages(w *World, a *args, f func(s *session, tags []crdt.Tag) (*mailstore.View, error)) (string, error) {
+	id, labels := a.number(), a.texts()
+	s, err := w.selected(id)
+	if err != nil || a.bad {
+		return "", errSkip
+	}
+	if s.gone() {
+		return "gone", nil
+	}
+	tags := s.find(labels)
+	if len(tags) == 0 {
+		return "", errSkip
+	}
+	v, err := f(s, tags)
+	ok, result := s.conclude(err)
+	if ok && v != nil && !s.gone() {
+		s.update(v)
+	}
+	return result, nil
+}
+
+func runStore(w *World, a *args) (string, error) {
+	return onMessages(w, a, func(s *session, tags []crdt.Tag) (*mailstore.View, error) {
+		change, ok := parseFlags(a.text(), a.texts())
+		if !ok {
+			return nil, mailstore.ErrCannot
+		}
+		v, _, err := s.box.Store(background, tags, change)
+		if err == nil && !s.node.fuse.burnt() {
+			s.stored(v, tags, change)
+		}
+		return v, err
+	})
+}
+
+// modes are the three forms of STORE.
+var modes = map[string]crdt.StoreMode{"+": crdt.StoreAdd, "-": crdt.StoreRemove, "=": crdt.StoreReplace}
+
+// systemFlags are the flags that are bits.
+var systemFlags = map[string]mailstore.Flags{
+	`\Seen`: mailstore.Seen, `\Answered`: mailstore.Answered, `\Flagged`: mailstore.Flagged, `\Deleted`: mailstore.Deleted,
+}
+
+func parseFlags(mode string, flags []string) (mailstore.FlagChange, bool) {
+	op, ok := modes[mode]
+	c := mailstore.FlagChange{Op: op}
+	for _, f := range flags {
+		if bit := systemFlags[f]; bit != 0 {
+			c.Flags |= bit
+		} else {
+			c.Keywords = append(c.Keywords, f)
+		}
+	}
+	return c, ok
+}
+
+// stored checks that the reply to a STORE shows what was stored.
+func (s *session) stored(v *mailstore.View, tags []crdt.Tag, c mailstore.FlagChange) {
+	want := make(map[crdt.Tag]bool, len(tags))
+	for _, tag := range tags {
+		want[tag] = true
+	}
+	var m mailstore.Message
+	for i := range v.Len() {
+		v.At(i, &m)
+		if !want[m.Tag] {
+			continue
+		}
+		wrong := c.Op == crdt.StoreAdd && m.Flags&c.Flags != c.Flags ||
+			c.Op == crdt.StoreRemove && m.Flags&c.Flags != 0 ||
+			c.Op == crdt.StoreReplace && m.Flags != c.Flags
+		if wrong {
+			s.node.w.fail("reply", "%s: UID %d has flags %05b after STORE mode %d of %05b", s.node.name, m.UID, m.Flags, c.Op, c.Flags)
+		}
+	}
+}
+
+func runExpunge(w *World, a *args) (string, error) {
+	return onMessages(w, a, func(s *session, tags []crdt.Tag) (*mailstore.View, error) {
+		return s.box.Expunge(background, tags)
+	})
+}
+
+// runRemove is STORE +FLAGS \Deleted and EXPUNGE.
+func runRemove(w *World, a *args) (string, error) {
+	return onMessages(w, a, func(s *session, tags []crdt.Tag) (*mailstore.View, error) {
+		if _, _, err := s.box.Store(background, tags, mailstore.FlagChange{Op: crdt.StoreAdd, Flags: mailstore.Deleted}); err != nil {
+			return nil, err
+		}
+		v, err := s.box.Expunge(background, tags)
+		if err != nil || s.node.fuse.burnt() {
+			return v, err
+		}
+		var m mailstore.Message
+		for i := range v.Len() {
+			v.At(i, &m)
+			for _, tag := range tags {
+				if m.Tag == tag {
+					w.fail("reply", "%s: UID %d is there after EXPUNGE", s.node.name, m.UID)
+				}
+			}
+		}
+		return v, nil
+	})
+}
+
+func runCopy(w *World, a *args) (string, error) {
+	var out mailstore.Appended
+	var s *session
+	var to string
+	result, err := onMessages(w, a, func(by *session, tags []crdt.Tag) (_ *mailstore.View, err error) {
+		s, to = by, a.text()
+		out, err = s.box.Copy(background, tags, to)
+		return nil, err
+	})
+	if err != nil || result != "OK" {
+		return result, err
+	}
+	return fmt.Sprintf("OK UIDs %v", out.UIDs), s.added(out, to, nil)
+}
+
+func runMove(w *World, a *args) (string, error) {
+	var out mailstore.Appended
+	var s *session
+	var to string
+	result, err := onMessages(w, a, func(by *session, tags []crdt.Tag) (v *mailstore.View, err error) {
+		s, to = by, a.text()
+		out, v, err = s.box.Move(background, tags, to)
+		return v, err
+	})
+	if err != nil || result != "OK" {
+		return result, err
+	}
+	return fmt.Sprintf("OK UIDs %v", out.UIDs), s.added(out, to, nil)
+}
+
+// named runs a command that has a mailbox's name as its argument.
+func named(w *World, a *args, f func(s *session, name string) error) (string, error) {
+	id, name := a.number(), a.text()
+	s, err := w.begin(id)
+	if err != nil || a.bad {
+		return "", errSkip
+	}
+	_, result := s.conclude(f(s, name))
+	return result, nil
+}
+
+func runCreate(w *World, a *args) (string, error) {
+	return named(w, a, func(s *session, name string) error { return s.account.Create(background, name, "") })
+}
+
+func runDelete(w *World, a *args) (string, error) {
+	return named(w, a, func(s *session, name string) error { return s.account.Delete(background, name) })
+}
+
+func runRename(w *World, a *args) (string, error) {
+	return named(w, a, func(s *session, name string) error { return s.account.Rename(background, name, a.text()) })
+}
+
+func runSubscribe(w *World, a *args) (string, error) {
+	return named(w, a, func(s *session, name string) error {
+		return s.account.Subscribe(background, name, a.text() == "on")
+	})
+}
+
+func runStatus(w *World, a *args) (string, error) {
+	id, name := a.number(), a.text()
+	s, err := w.begin(id)
+	if err != nil || a.bad {
+		return "", errSkip
+	}
+	status, err := s.account.Status(background, name)
+	ok, result := s.conclude(err)
+	if !ok {
+		return result, nil
+	}
+	w.tell(s.node, s.user, status.ID, status.UIDNext, status.HighestModSeq)
+	return fmt.Sprintf("OK %d messages, UIDNEXT %d", status.Messages, status.UIDNext), nil
+}
+
+func runList(w *World, a *args) (string, error) {
+	s, err := w.begin(a.number())
+	if err != nil {
+		return "", err
+	}
+	list, err := s.account.Mailboxes(background)
+	ok, result := s.conclude(err)
+	if !ok {
+		return result, nil
+	}
+	var names []string
+	for _, l := range list {
+		names = append(names, l.Name)
+	}
+	return "OK " + strings.Join(names, " "), nil
+}
+
+func runRoam(w *World, a *args) (string, error) {
+	id, n := a.number(), w.node(a.number())
+	user, ok := w.userOf(a.number())
+	name := a.text()
+	if a.bad || n == nil || !n.up || !ok {
+		return "", errSkip
+	}
+	c := w.roamers[id]
+	if c == nil {
+		c = &roamer{boxes: make(map[string]*cache)}
+		w.roamers[id] = c
+	}
+	return w.roam(c, n, user, name)
+}
+
+// stream returns the stream that the next two arguments name.
+func (w *World) stream(a *args) *stream {
+	from, to := w.node(a.number()), w.node(a.number())
+	if a.bad || from == nil || to == nil {
+		return nil
+	}
+	return from.streams[to.id]
+}
+
+func runConnect(w *World, a *args) (string, error) {
+	s := w.stream(a)
+	if s == nil || s.open || !s.from.up || !s.to.up || !w.passes(s.from, s.to) || !w.passes(s.to, s.from) {
+		return "", errSkip
+	}
+	return "", s.connect()
+}
+
+func runReceive(w *World, a *args) (string, error) {
+	s, count := w.stream(a), a.number()
+	if a.bad || s == nil || !s.arrives() {
+		return "", errSkip
+	}
+	return "", s.deliver(count)
+}
+
+func runDeliver(w *World, a *args) (string, error) {
+	s, count := w.stream(a), a.number()
+	if a.bad || s == nil || !s.arrives() {
+		return "", errSkip
+	}
+	if err := s.deliver(count); err != nil {
+		return "", err
+	}
+	return "", s.to.apply()
+}
+
+func runApply(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || !n.up {
+		return "", errSkip
+	}
+	if count, _ := n.machine.Queued(); count == 0 {
+		return "", errSkip
+	}
+	return "", n.apply()
+}
+
+func runAck(w *World, a *args) (string, error) {
+	s := w.stream(a)
+	if s == nil || !s.open || len(s.down) == 0 || !w.passes(s.to, s.from) {
+		return "", errSkip
+	}
+	s.answer()
+	return "", nil
+}
+
+func runWait(w *World, a *args) (string, error) {
+	ms := a.number()
+	if a.bad || ms <= 0 {
+		return "", errSkip
+	}
+	return "", w.pass(time.Duration(ms) * time.Millisecond)
+}
+
+func runBreak(w *World, a *args) (string, error) {
+	s := w.stream(a)
+	if s == nil || !s.open && len(s.up) == 0 {
+		return "", errSkip
+	}
+	s.cut()
+	return "", nil
+}
+
+func runBlock(w *World, a *args) (string, error) {
+	s := w.stream(a)
+	if s == nil || !w.passes(s.from, s.to) {
+		return "", errSkip
+	}
+	w.blocked[[2]int{s.from.id, s.to.id}] = true
+	return "", nil
+}
+
+func runUnblock(w *World, a *args) (string, error) {
+	s := w.stream(a)
+	if s == nil || w.passes(s.from, s.to) {
+		return "", errSkip
+	}
+	delete(w.blocked, [2]int{s.from.id, s.to.id})
+	return "", nil
+}
+
+// runIsolate cuts a replica off: what is under way from and to it is lost.
+func runIsolate(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || w.isolated(n) {
+		return "", errSkip
+	}
+	for _, peer := range w.nodes {
+		if peer != n {
+			w.blocked[[2]int{n.id, peer.id}], w.blocked[[2]int{peer.id, n.id}] = true, true
+			n.streams[peer.id].cut()
+			peer.streams[n.id].cut()
+		}
+	}
+	return "", nil
+}
+
+// isolated reports whether nothing gets to a replica and nothing from it.
+func (w *World) isolated(n *node) bool {
+	for _, peer := range w.nodes {
+		if peer != n && (w.passes(n, peer) || w.passes(peer, n)) {
+			return false
+		}
+	}
+	return true
+}
+
+func runRejoin(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || !w.isolated(n) {
+		return "", errSkip
+	}
+	for _, peer := range w.nodes {
+		delete(w.blocked, [2]int{n.id, peer.id})
+		delete(w.blocked, [2]int{peer.id, n.id})
+	}
+	return "", nil
+}
+
+func runCrash(w *World, a *args) (string, error) {
+	n, at := w.node(a.number()), crashPoint(a.text())
+	if a.bad || n == nil || !n.up {
+		return "", errSkip
+	}
+	n.fuse.arm(at)
+	n.fuse.burn(crashNow, n.disk)
+	return "", nil
+}
+
+func runStart(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || n.up {
+		return "", errSkip
+	}
+	return "", n.start()
+}
+
+func runReboot(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || !n.up {
+		return "", errSkip
+	}
+	if err := n.stop(); err != nil {
+		return "", err
+	}
+	return "", n.start()
+}
+
+// maxSkew bounds how wrong a clock may be, in milliseconds.
+const maxSkew = 12 * 3600 * 1000
+
+func runSkew(w *World, a *args) (string, error) {
+	n, ms := w.node(a.number()), a.number()
+	if a.bad || n == nil || ms < -maxSkew || ms > maxSkew {
+		return "", errSkip
+	}
+	n.skew = int64(ms)
+	return "", nil
+}
+
+func runAudit(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || !n.up {
+		return "", errSkip
+	}
+	return "", n.audit()
+}

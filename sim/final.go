@@ -1,0 +1,250 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// maxRounds bounds how often the world is given time until nothing is left to do.
+const maxRounds = 400
+
+// finish ends all faults, waits until nothing is under way any more, and checks
+// that everybody agrees.
+func (w *World) finish() error {
+	if err := w.heal(); err != nil {
+		return err
+	}
+	if err := w.settle(); err != nil || w.violation != nil {
+		return err
+	}
+	if err := w.agree(); err != nil || w.violation != nil {
+		return err
+	}
+	if err := w.finishClients(); err != nil || w.violation != nil {
+		return err
+	}
+	return w.restartAll()
+}
+
+// heal starts all replicas and connects them.
+func (w *World) heal() error {
+	clear(w.blocked)
+	for _, n := range w.nodes {
+		if n.up {
+			n.fuse.arm("")
+			continue
+		}
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range w.nodes {
+		for _, peer := range w.nodes {
+			if s := n.streams[peer.id]; s != nil && !s.open {
+				if err := s.connect(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return w.endStep()
+}
+
+// settle delivers everything and lets time pass until all replicas have all
+// operations and none has anything left to do.
+func (w *World) settle() error {
+	for range maxRounds {
+		busy, err := w.exchange()
+		if err != nil || w.violation != nil {
+			return err
+		}
+		if busy {
+			continue
+		}
+		step := w.idle()
+		if step == 0 {
+			return nil
+		}
+		if err := w.pass(step); err != nil {
+			return err
+		}
+		if err := w.endStep(); err != nil || w.violation != nil {
+			return err
+		}
+	}
+	w.fail("I6", "does not come to rest: %d UIDs re-issued", w.stats.Reissued)
+	return nil
+}
+
+// exchange delivers what is under way. It reports whether there was something.
+func (w *World) exchange() (busy bool, err error) {
+	for _, n := range w.nodes {
+		if err := n.apply(); err != nil { // what was received and left
+			return true, err
+		}
+		for _, peer := range w.nodes {
+			s := n.streams[peer.id]
+			if s == nil || len(s.up)+len(s.down) == 0 {
+				continue
+			}
+			busy = true
+			if err := s.deliver(len(s.up)); err != nil {
+				return true, err
+			}
+			if err := s.to.apply(); err != nil {
+				return true, err
+			}
+			s.answer()
+			if err := w.endStep(); err != nil || w.violation != nil {
+				return true, err
+			}
+		}
+	}
+	return busy, nil
+}
+
+// idle returns for how long nothing happens; 0 if nothing ever will.
+func (w *World) idle() time.Duration {
+	wait := time.Duration(0)
+	shorter := func(d time.Duration) {
+		d = max(d, time.Millisecond)
+		if wait == 0 || d < wait {
+			wait = d
+		}
+	}
+	all := w.nodes[0].replica.Logged()
+	for _, n := range w.nodes {
+		n.tick() // what was applied since the last one may have asked for another
+		if !n.next.IsZero() {
+			shorter(n.next.Sub(n.clock()))
+		}
+		if !n.replica.Logged().Equal(all) {
+			shorter(time.Second) // for operations to be forwarded
+		}
+	}
+	return wait
+}
+
+// agree checks that all replicas have, show and tell the same: I6, I7, N1.
+func (w *World) agree() error {
+	first := w.nodes[0]
+	for _, user := range w.users() {
+		picture, err := first.picture(user)
+		if err != nil {
+			return err
+		}
+		state, err := first.replicated(user)
+		if err != nil {
+			return err
+		}
+		for _, n := range w.nodes {
+			p, err := n.picture(user)
+			if err != nil {
+				return err
+			}
+			if p != picture {
+				w.fail("I6", "account %d: %s shows\n%s%s shows\n%s", user, first.name, picture, n.name, p)
+			}
+			s, err := n.replicated(user)
+			if err != nil {
+				return err
+			}
+			if s != state {
+				w.fail("converge", "account %d: %s has\n%s%s has\n%s", user, first.name, state, n.name, s)
+			}
+			if err := w.complete(n, user); err != nil {
+				return err
+			}
+		}
+	}
+	for _, n := range w.nodes {
+		if err := n.audit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete checks that a replica has exactly what was added and not removed, and
+// that nothing waits (I6, I7, I8).
+func (w *World) complete(n *node, user crdt.AccountID) error {
+	return n.replica.Examine(user, func(s crdt.State) error {
+		for p, a := range w.truth.added {
+			if p.user != user {
+				continue
+			}
+			m, err := s.Message(p.Box, p.Tag)
+			if err != nil {
+				return err
+			}
+			switch gone := len(w.truth.gone[p]) > 0; {
+			case m == nil && !gone:
+				w.fail("I7", "%s has lost %v (%q), which nobody removed", n.name, p.Tag, w.truth.label[a.root])
+			case m != nil && gone:
+				w.fail("I8", "%s has %v (%q), which was removed", n.name, p.Tag, w.truth.label[a.root])
+			case m != nil && m.Exp != 0 && m.Exp != m.Reg:
+				w.fail("I6", "%s shows %v (%q) as %d, not %d", n.name, p.Tag, w.truth.label[a.root], m.Exp, m.Reg)
+			}
+		}
+		waiting, err := s.Awaiting()
+		if len(waiting) > 0 {
+			w.fail("I6", "%s: %d messages await a UID", n.name, len(waiting))
+		}
+		return err
+	})
+}
+
+// restartAll lets the power fail everywhere: what was shown must still be there.
+func (w *World) restartAll() error {
+	for _, n := range w.nodes {
+		var before []string
+		for _, user := range w.users() {
+			p, err := n.picture(user)
+			if err != nil {
+				return err
+			}
+			before = append(before, p)
+		}
+		if err := n.crash(); err != nil {
+			return err
+		}
+		if err := n.start(); err != nil {
+			return err
+		}
+		if err := w.check(n); err != nil {
+			return err
+		}
+		for i, user := range w.users() {
+			p, err := n.picture(user)
+			if err != nil {
+				return err
+			}
+			if p != before[i] {
+				w.fail("durable", "account %d: %s showed\n%safter a crash it shows\n%s", user, n.name, before[i], p)
+			}
+		}
+	}
+	return nil
+}
+
+// pass lets time pass.
+func (w *World) pass(d time.Duration) error {
+	w.now += d.Milliseconds()
+	for _, n := range w.nodes {
+		if !n.up {
+			continue
+		}
+		n.tick()
+		n.machine.Tick(w.wall())
+	}
+	return nil
+}
+
+// userOf returns an account by its number.
+func (w *World) userOf(i int) (crdt.AccountID, bool) {
+	return crdt.AccountID(i), i >= 1 && i <= w.cfg.Accounts
+}
+
+func (w *World) login(user crdt.AccountID) string { return fmt.Sprint("user", user) }
