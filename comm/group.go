@@ -21,7 +21,7 @@ import (
 // Goroutines: one per peer that sends (sender.run, with one that reads
 // acknowledgements while connected), two per stream that a peer opened
 // (inbound), one that applies (applyLoop) and one for time (clockLoop). Close
-// waits for all of them. The state machine is guarded by mu, under which
+// waits for all of them, and for calls of PullBody. The state machine is guarded by mu, under which
 // nothing waits and nothing is read or written.
 type Group struct {
 	cfg     Config
@@ -44,6 +44,9 @@ type Group struct {
 
 	satisfied atomic.Uint64 // last own operation that enough peers have
 	fault     atomic.Pointer[error]
+
+	bodyCalls chan struct{} // one for each content that is sent to a peer on request
+	pulls     chan struct{} // one for each that is pulled
 
 	applyWake chan struct{}
 	timeWake  chan struct{}
@@ -95,6 +98,8 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		senders:   make(map[string]*sender),
 		core:      core,
 		inbound:   make(map[string]*inbound),
+		bodyCalls: make(chan struct{}, maxBodyCalls),
+		pulls:     make(chan struct{}, maxPulls),
 		applyWake: make(chan struct{}, 1),
 		timeWake:  make(chan struct{}, 1),
 		confirmed: make(chan struct{}),
@@ -151,6 +156,17 @@ func (g *Group) Close() {
 	cancel(errClosed)
 	g.wg.Wait()
 	g.saveRoster()
+}
+
+// enter begins a call that Close waits for, until wg.Done.
+func (g *Group) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.running {
+		return errClosed
+	}
+	g.wg.Add(1)
+	return nil
 }
 
 // Committed tells that own operations up to number n are durable here. They are

@@ -20,6 +20,7 @@ type Metrics struct {
 	shortfalls    *prometheus.CounterVec
 	ackWait       *prometheus.HistogramVec
 	missingBodies *prometheus.CounterVec
+	pulledBodies  *prometheus.CounterVec
 	fenced        *prometheus.GaugeVec
 }
 
@@ -55,12 +56,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1},
 		}, subnet),
 		missingBodies: counter("pluto_replication_missing_bodies_total", "Bodies that were to be sent and are not on this disk.", peer),
+		pulledBodies:  counter("pluto_replication_pulled_bodies_total", "Bodies that were missing on this disk and came from the peer.", peer),
 		fenced:        gauge("pluto_replication_fenced", "1 when this replica found its data to be older than what peers have of it.", subnet),
 	}
 	if r != nil {
 		r.MustRegister(m.lagSeconds, m.lagOperations, m.connected, m.sentOps, m.sentBytes, m.receivedOps, m.receivedBytes,
 			m.reconnects, m.appliedOps, m.applyErrors, m.batchSize, m.queueOps, m.queueBytes, m.shortfalls, m.ackWait,
-			m.missingBodies, m.fenced)
+			m.missingBodies, m.pulledBodies, m.fenced)
 	}
 	return m
 }

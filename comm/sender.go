@@ -27,10 +27,11 @@ type sender struct {
 	wake   chan struct{} // there may be something to send
 	hint   chan struct{} // the peer was heard: try to connect now
 	life   life
-	trying atomic.Pointer[string] // why there is no stream; nil while there is one
+	trying atomic.Pointer[string]          // why there is no stream; nil while there is one
+	conn   atomic.Pointer[grpc.ClientConn] // that of the stream; nil while there is none
 
-	sentOps, sentBytes, reconnects, missing prometheus.Counter
-	connected, lagOps, lagSeconds           prometheus.Gauge
+	sentOps, sentBytes, reconnects, missing, pulled prometheus.Counter
+	connected, lagOps, lagSeconds                   prometheus.Gauge
 }
 
 func newSender(g *Group, p Member) *sender {
@@ -45,6 +46,7 @@ func newSender(g *Group, p Member) *sender {
 		sentBytes:  m.sentBytes.WithLabelValues(g.cfg.Subnet, p.Name),
 		reconnects: m.reconnects.WithLabelValues(g.cfg.Subnet, p.Name),
 		missing:    m.missingBodies.WithLabelValues(g.cfg.Subnet, p.Name),
+		pulled:     m.pulledBodies.WithLabelValues(g.cfg.Subnet, p.Name),
 		connected:  m.connected.WithLabelValues(g.cfg.Subnet, p.Name),
 		lagOps:     m.lagOperations.WithLabelValues(g.cfg.Subnet, p.Name),
 		lagSeconds: m.lagSeconds.WithLabelValues(g.cfg.Subnet, p.Name),
@@ -114,6 +116,8 @@ func (s *sender) session() error {
 		return err
 	}
 	defer s.disconnect()
+	s.conn.Store(conn)
+	defer s.conn.Store(nil)
 	s.life.begin(cancel)
 	defer s.life.end()
 

@@ -78,18 +78,26 @@ func (s *Service) Replicate(stream grpc.BidiStreamingServer[Up, Down]) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	g := s.groups[hello.GetSubnet()]
-	s.mu.Unlock()
-	if g == nil {
-		err = status.Errorf(codes.FailedPrecondition, "subnet %q is not replicated here", hello.GetSubnet())
-	} else if g.senders[name] == nil {
-		err = status.Errorf(codes.PermissionDenied, "%q is not a peer of %q in subnet %q", name, g.cfg.Name, hello.GetSubnet())
-	} else {
+	g, err := s.find(name, hello.GetSubnet())
+	if err == nil {
 		err = g.serve(stream, hello, name)
 	}
 	s.log(name, hello.GetSubnet(), err)
 	return err
+}
+
+// find returns the group of a subnet that a node wants to talk to, if it may.
+func (s *Service) find(name, subnet string) (*Group, error) {
+	s.mu.Lock()
+	g := s.groups[subnet]
+	s.mu.Unlock()
+	if g == nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "subnet %q is not replicated here", subnet)
+	}
+	if g.senders[name] == nil {
+		return nil, status.Errorf(codes.PermissionDenied, "%q is not a peer of %q in subnet %q", name, g.cfg.Name, subnet)
+	}
+	return g, nil
 }
 
 // log reports how a call ended; what goes on failing in the same way is said once.
