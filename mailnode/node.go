@@ -173,6 +173,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		return nil, err
 	}
 	replica.SetReplicator(group)
+	replica.SetBodySource(group)
 	return &member{subnet: subnet, replica: replica, group: group}, nil
 }
 

@@ -37,7 +37,8 @@ type collector struct {
 	holds  map[*crdt.VC]struct{}
 	wake   chan struct{}
 
-	// Of the goroutine: removals up to here are settled.
+	// working is held while contents are deleted; removals up to settled are settled.
+	working sync.Mutex
 	settled crdt.VC
 }
 
@@ -141,6 +142,8 @@ func (r *Replica) sweepOld() {
 // collect cuts the log and deletes what nothing needs any more. It reports
 // whether something must be tried again later.
 func (r *Replica) collect() (left bool, err error) {
+	r.collector.working.Lock()
+	defer r.collector.working.Unlock()
 	limit := r.collector.limit()
 	if err := r.cutBehind(limit); err != nil {
 		return true, err

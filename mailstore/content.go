@@ -91,7 +91,7 @@ func (r *Replica) trailer(root crdt.Root) (trailer, error) {
 	if !live {
 		return trailer{}, ErrExpunged
 	}
-	return trailer{}, fmt.Errorf("%w: the message's content is not on this replica yet", ErrUnavailable)
+	return trailer{}, fmt.Errorf("%w: %w", ErrUnavailable, errMissing)
 }
 
 // isLive reports whether there are instances with a content.
@@ -123,7 +123,8 @@ type Body struct {
 // Size returns the number of bytes.
 func (b *Body) Size() int64 { return b.size }
 
-// ReadAt reads from offset off. A piece that is missing is ErrUnavailable.
+// ReadAt reads from offset off. A piece that is missing, and that no other member
+// has, is ErrUnavailable.
 func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, errors.New("read of a message at a negative offset")
@@ -133,7 +134,11 @@ func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 		if off >= b.size {
 			return done, io.EOF
 		}
-		n, err := b.read(p[done:], off)
+		var n int
+		err := b.r.whole(b.r.ctx, b.root, func() (err error) {
+			n, err = b.read(p[done:], off)
+			return err
+		})
 		if err != nil {
 			return done, err
 		}
@@ -143,26 +148,22 @@ func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// read copies what one chunk has of [off, off+len(p)).
+// read copies what one chunk has of [off, off+len(p)). The database is open.
 func (b *Body) read(p []byte, off int64) (int, error) {
 	index := uint32(off / chunkSize)
 	if b.tail != nil && index == b.tailIndex {
 		return copy(p, b.tail[off%chunkSize:]), nil
 	}
-	s := b.r.store
-	if err := s.enter(); err != nil {
-		return 0, err
-	}
-	defer s.leave()
-	data, closer, err := s.db.Get(b.r.keys.chunk(nil, b.root, index))
+	data, closer, err := b.r.store.db.Get(b.r.keys.chunk(nil, b.root, index))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, fmt.Errorf("%w: a piece of the message's content is missing", ErrUnavailable)
+		return 0, fmt.Errorf("%w: piece %d: %w", ErrUnavailable, index, errMissing)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read message: %w", err)
 	}
 	if want := min(b.size-int64(index)*chunkSize, chunkSize); int64(len(data)) != want {
-		return 0, errors.Join(fmt.Errorf("%w: piece of a message has %d bytes, not %d", errCorrupt, len(data), want), closer.Close())
+		err := fmt.Errorf("%w: piece %d has %d bytes, not %d: %w: %w", ErrUnavailable, index, len(data), want, errCorrupt, errMissing)
+		return 0, errors.Join(err, closer.Close())
 	}
 	return copy(p, data[off%chunkSize:]), closer.Close()
 }
@@ -176,17 +177,42 @@ func (b *Body) Close() error {
 	return nil
 }
 
-// body opens a content.
+// body opens a content, and gets it from other members if it is missing here. The
+// first piece is looked for at once: a caller who has begun to tell what it reads
+// can no longer say that it is not there.
 func (r *Replica) body(ctx context.Context, root crdt.Root) (*Body, error) {
 	if err := r.contents.pin(ctx, root); err != nil {
 		return nil, err
 	}
-	t, err := r.trailer(root)
+	b := &Body{r: r, root: root, pinned: true}
+	err := r.whole(ctx, root, func() error {
+		t, err := r.trailer(root)
+		if err != nil || t.size == 0 {
+			return err
+		}
+		b.size = int64(t.size)
+		_, err = b.read(make([]byte, 1), 0)
+		return err
+	})
 	if err != nil {
-		r.contents.unpin(root)
+		b.Close()
 		return nil, err
 	}
-	return &Body{r: r, root: root, size: int64(t.size), pinned: true}, nil
+	return b, nil
+}
+
+// structure returns what was computed of a content when it was appended.
+func (r *Replica) structure(ctx context.Context, root crdt.Root) (s []byte, err error) {
+	if err := r.contents.pin(ctx, root); err != nil {
+		return nil, err
+	}
+	defer r.contents.unpin(root)
+	err = r.whole(ctx, root, func() error {
+		t, err := r.trailer(root)
+		s = t.structure
+		return err
+	})
+	return s, err
 }
 
 // BodyChunk returns a piece of a complete content, and whether it is the last

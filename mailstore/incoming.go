@@ -29,7 +29,7 @@ func (r *Replica) PutBodyChunk(root crdt.Root, index int, data []byte, last bool
 	}
 	defer r.contents.unpin(root)
 	have, err := r.store.get(r.keys.content(nil, kindStructure, root))
-	if err != nil || have != nil {
+	if err != nil || have != nil && !r.puller.busy(root) { // of what is here a piece may be missing
 		return err
 	}
 	if err := r.store.room(int64(len(data))); err != nil {

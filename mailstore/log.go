@@ -142,6 +142,9 @@ func (r *Replica) Apply(ctx context.Context, ops []causal.Entry) error {
 	for _, c := range commits {
 		r.release(c.account)
 	}
+	for i := range ops {
+		r.pullAhead(ops[i].Bodies)
+	}
 	return err
 }
 

@@ -267,24 +267,14 @@ func newUIDs(payloads []crdt.Payload) []crdt.UID {
 }
 
 // Body opens a message's content, also that of an expunged message that a view
-// still has; it stays until the Body is closed. ErrExpunged when it is gone,
-// ErrUnavailable when this replica does not have it.
+// still has; it stays until the Body is closed. What is missing here is got from
+// other members; that takes up to some seconds, or until ctx ends. ErrExpunged
+// when it is gone, ErrUnavailable when no member that answers has it.
 func (s *Account) Body(ctx context.Context, root crdt.Root) (*Body, error) {
-	st := s.a.r.store
-	if err := st.enter(); err != nil {
-		return nil, err
-	}
-	defer st.leave()
 	return s.a.r.body(ctx, root)
 }
 
 // Structure returns what was given at Append. Errors as of Body.
-func (s *Account) Structure(_ context.Context, root crdt.Root) ([]byte, error) {
-	st := s.a.r.store
-	if err := st.enter(); err != nil {
-		return nil, err
-	}
-	defer st.leave()
-	t, err := s.a.r.trailer(root)
-	return t.structure, err
+func (s *Account) Structure(ctx context.Context, root crdt.Root) ([]byte, error) {
+	return s.a.r.structure(ctx, root)
 }

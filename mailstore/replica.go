@@ -68,6 +68,7 @@ type Replica struct {
 	ticker    ticker
 	collector collector
 	contents  contents
+	puller    puller
 
 	replicator atomic.Pointer[Replicator]
 	told       teller
@@ -152,6 +153,7 @@ func (r *Replica) open() error {
 		return err
 	}
 	r.contents.init()
+	r.puller.under = make(map[crdt.Root]*pull)
 	if err := r.sweepStaged(time.Time{}); err != nil {
 		return err
 	}
