@@ -12,7 +12,7 @@ SEED       ?= 1
 SOAK       ?= 1h
 PROTOS     := imap/tunnel/node.proto comm/receiver.proto
 
-.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check sim soak bench mutants clean
+.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check sim soak bench mutants clean exhaustive
 
 all: build
 
@@ -74,6 +74,10 @@ proto-check:
 	  --go-grpc_out=$$tmp --go-grpc_opt=paths=source_relative $$p; done; \
 	for f in $$(cd $$tmp && find . -name '*.pb.go'); do \
 	  diff -I '^// .*protoc' $$tmp/$$f $$f >/dev/null || { echo "$$f is not what its .proto file gives: make proto"; exit 1; }; done
+
+## exhaustive: every interleaving of small worlds of the CRDT, with how many there were and how long it took
+exhaustive:
+	$(GO) test ./crdt -run '^TestExhaustive$$' -exhaustive -v -timeout 3h | grep -v '^===\|SKIP'
 
 ## mutants: put deliberate faults into the code, one by one; the tests must notice each (minutes)
 mutants:

@@ -2,26 +2,30 @@ package crdt
 
 import (
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // explorer goes through every interleaving of a bounded number of commands,
 // synchronisations of one roaming client, timeouts, restarts and deliveries, and
 // lets every state in which commands and deliveries are used up run dry and be checked.
 type explorer struct {
-	budget         int // states
-	names, eras    bool
-	ms             int64 // pass with each step
-	seen           map[[32]byte]bool
-	states, leaves int
-	errs           []string
+	budget   int // states
+	commands func(w *world, i int) []prepared
+	ms       int64 // pass with each step
+	seen     map[[16]byte]bool
+
+	states, transitions, leaves int
+	errs                        []string
 }
 
-// left is what may still happen on a path.
+// left is what may still happen on a path: commands, synchronisations of the
+// client, timeouts that come early, restarts, signs of life between replicas.
 type left struct{ ops, syncs, fires, restarts, hears int }
 
 func (x *explorer) done() bool { return len(x.errs) > 0 || x.states >= x.budget }
@@ -42,6 +46,7 @@ func (x *explorer) explore(w *world, l left, path []string) {
 			return
 		}
 		v.now += x.ms
+		x.transitions++
 		p := append(slices.Clip(path), name)
 		if x.failed(v, p) {
 			return
@@ -64,7 +69,7 @@ func (x *explorer) explore(w *world, l left, path []string) {
 		if l.syncs > 0 {
 			next := l
 			next.syncs--
-			step(next, fmt.Sprintf("sync@%d", i), func(v *world) bool { v.sync(v.clients[0], i, Inbox); return true })
+			step(next, fmt.Sprintf("sync@%d", i), func(v *world) bool { v.syncAll(i); return true })
 		}
 		for j := range w.reps {
 			if next := l; l.hears > 0 && i != j {
@@ -92,6 +97,15 @@ func (x *explorer) explore(w *world, l left, path []string) {
 	}
 }
 
+// syncAll lets the first client look at all mailboxes of replica i.
+func (w *world) syncAll(i int) {
+	for _, id := range slices.Sorted(maps.Keys(w.reps[i].mem.boxes)) {
+		if w.reps[i].mem.boxes[id].Live() {
+			w.sync(w.clients[0], i, id)
+		}
+	}
+}
+
 // inFlight reports whether anything is left to deliver.
 func (w *world) inFlight() bool {
 	return slices.ContainsFunc(w.queue, func(row [][]*Op) bool {
@@ -107,59 +121,9 @@ func (x *explorer) failed(w *world, path []string) bool {
 	return true
 }
 
-// commands are those that a client may give at replica i.
-func (x *explorer) commands(w *world, i int) []prepared {
-	if x.names {
-		return nameCommands()
-	}
-	out := []prepared{{"append", func(s *Site) (Payload, error) {
-		return s.PrepareAppend(Inbox, []Added{{Root: Root{byte(len(w.truth.added) + 1)}}}, true)
-	}}}
-	if x.eras {
-		touch := w.reps[i].mem.boxes[Inbox].C + 1
-		out = append(out,
-			prepared{"renumber", func(s *Site) (Payload, error) { return first(s.PrepareRenumber(Inbox)) }},
-			prepared{"touch", func(*Site) (Payload, error) { return &Touch{Inbox, touch}, nil }})
-	}
-	for _, at := range w.instances(i, Inbox) {
-		m := w.reps[i].mem.messages[at]
-		if m.Exp == 0 {
-			continue
-		}
-		in, mode := []Instance{at}, StoreAdd
-		if m.Has(FlagSeen) {
-			mode = StoreRemove
-		}
-		out = append(out,
-			prepared{fmt.Sprintf("store(%d)", m.Exp), func(s *Site) (Payload, error) { return s.PrepareStore(in, mode, []string{FlagSeen}) }},
-			prepared{fmt.Sprintf("expunge(%d)", m.Exp), func(s *Site) (Payload, error) { return s.PrepareExpunge(in) }},
-			prepared{fmt.Sprintf("move(%d)", m.Exp), func(s *Site) (Payload, error) { return s.PrepareMove(in, Inbox) }})
-	}
-	return out
-}
-
-func nameCommands() []prepared {
-	var out []prepared
-	for _, n := range [][2]string{{"A", "B"}, {"B", "A"}} {
-		a, b := n[0], n[1]
-		out = append(out,
-			prepared{"create " + a, func(s *Site) (Payload, error) { return s.PrepareCreate(a, "") }},
-			prepared{"delete " + a, func(s *Site) (Payload, error) { return s.PrepareDelete(a) }},
-			prepared{"rename " + a, func(s *Site) (Payload, error) { return s.PrepareRename(a, b) }},
-			prepared{"append " + a, func(s *Site) (Payload, error) {
-				box, err := s.Lookup(a)
-				if err != nil || box == nil {
-					return nil, err
-				}
-				return s.PrepareAppend(box.ID, []Added{{Root: Root{1}}}, true)
-			}})
-	}
-	return out
-}
-
 // key identifies a state of the world: everything but what the checker knows,
 // which differs only by the way there.
-func (w *world) key(l left) (k [32]byte) {
+func (w *world) key(l left) (k [16]byte) {
 	var b []byte
 	b = fmt.Append(b, l, w.now)
 	for i, r := range w.reps {
@@ -181,7 +145,8 @@ func (w *world) key(l left) (k [32]byte) {
 			b = fmt.Append(b, id, x.UIDValidity, x.Rows, x.ModSeq, x.vec)
 		}
 	}
-	return sha256.Sum256(b)
+	sum := sha256.Sum256(b)
+	return [16]byte(sum[:])
 }
 
 // append writes the whole state, volatile parts too.
@@ -195,60 +160,103 @@ func (s *Memory) append(b []byte) []byte {
 		}
 		b = fmt.Append(b, s.vanished[id])
 	}
-	return fmt.Append(b, s.used)
+	return fmt.Append(b, s.used, s.subs, s.account.Provisioned, s.account.Login)
 }
 
-// TestExhaustive explores small worlds completely.
+var exhaustive = flag.Bool("exhaustive", false, "TestExhaustive: also what takes many minutes")
+
+// family is a small world and what may happen in it.
+type family struct {
+	name     string
+	replicas int
+	left     left
+	commands func(w *world, i int) []prepared
+	base     func(t *testing.T) func(w *world) // what is there before, nil: nothing
+	watched  bool                              // a session has INBOX selected at every replica
+	leaders  int                               // how many take themselves for the leader, less 1
+	roaming  bool                              // MODSEQs are translated
+	hidden   int64                             // ms that a message may be hidden when one is given
+	size     size
+}
+
+// size says when a family is explored.
+type size int
+
+const (
+	small size = iota // always
+	large             // not with -short
+	huge              // by make exhaustive
+)
+
+func families() []family {
+	return []family{
+		{name: "messages, 3 commands", replicas: 2, left: left{ops: 3}, commands: messageCommands},
+		{name: "messages, 2 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 2, syncs: 2, fires: 1}, commands: messageCommands},
+		{name: "messages, 2 commands, sync, timeout, restart", replicas: 2, left: left{ops: 2, syncs: 1, fires: 1, restarts: 1}, commands: messageCommands},
+		{name: "messages, 2 commands, sync, timeout, watched", replicas: 2, left: left{ops: 2, syncs: 1, fires: 1}, commands: messageCommands, watched: true},
+		{name: "messages, 2 commands, sync, 2 timeouts, watched, no leader", replicas: 2, left: left{ops: 2, syncs: 1, fires: 2}, commands: messageCommands, watched: true, leaders: -1},
+		{name: "messages, 2 commands, sync, 2 timeouts, watched, two leaders", replicas: 2, left: left{ops: 2, syncs: 1, fires: 2}, commands: messageCommands, watched: true, leaders: 1},
+		{name: "eras, 3 commands", replicas: 2, left: left{ops: 3}, commands: eraCommands},
+		{name: "eras, 2 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 2, syncs: 2, fires: 1}, commands: eraCommands},
+		{name: "eras, 2 commands, sync, restart, watched", replicas: 2, left: left{ops: 2, syncs: 1, restarts: 1}, commands: eraCommands, watched: true},
+		{name: "copies, 2 commands", replicas: 2, left: left{ops: 2}, commands: copyCommands, base: twoMailboxes},
+		{name: "names, 3 commands", replicas: 2, left: left{ops: 3}, commands: nameCommands},
+		{name: "trees, 2 commands", replicas: 2, left: left{ops: 2}, commands: treeCommands, base: tree},
+		{name: "all, 2 commands", replicas: 2, left: left{ops: 2}, commands: allCommands, base: everything},
+
+		{name: "messages, 4 commands", replicas: 2, left: left{ops: 4}, commands: messageCommands, size: large},
+		{name: "messages, 3 replicas, 2 commands, sync", replicas: 3, left: left{ops: 2, syncs: 1}, commands: messageCommands, size: large},
+		{name: "eras, 3 commands, sync", replicas: 2, left: left{ops: 3, syncs: 1}, commands: eraCommands, size: large},
+		{name: "eras, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, commands: eraCommands, size: large},
+		{name: "roaming, 2 commands, 2 syncs, sign of life", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, size: large},
+		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, hidden: 25, size: large},
+		{name: "copies, 3 commands", replicas: 2, left: left{ops: 3}, commands: copyCommands, base: twoMailboxes, size: large},
+		{name: "names, 4 commands", replicas: 2, left: left{ops: 4}, commands: nameCommands, size: large},
+
+		{name: "messages, 3 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 3, syncs: 2, fires: 1}, commands: messageCommands, size: huge},
+		{name: "messages, 3 commands, sync, timeout, restart", replicas: 2, left: left{ops: 3, syncs: 1, fires: 1, restarts: 1}, commands: messageCommands, size: huge},
+		{name: "messages, 4 commands, sync", replicas: 2, left: left{ops: 4, syncs: 1}, commands: messageCommands, size: huge},
+		{name: "messages, 4 commands, timeout, watched", replicas: 2, left: left{ops: 4, fires: 1}, commands: messageCommands, watched: true, size: huge},
+		{name: "messages, 3 replicas, 2 commands, 2 syncs", replicas: 3, left: left{ops: 2, syncs: 2}, commands: messageCommands, size: huge},
+		{name: "messages, 3 replicas, 2 commands, sync, timeout, restart, watched", replicas: 3, left: left{ops: 2, syncs: 1, fires: 1, restarts: 1}, commands: messageCommands, watched: true, size: huge},
+		{name: "eras, 4 commands", replicas: 2, left: left{ops: 4}, commands: eraCommands, size: huge},
+		{name: "eras, 3 commands, sync, timeout, restart, watched", replicas: 2, left: left{ops: 3, syncs: 1, fires: 1, restarts: 1}, commands: eraCommands, watched: true, size: huge},
+		{name: "roaming, 3 commands, 2 syncs, sign of life", replicas: 2, left: left{ops: 3, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, size: huge},
+		{name: "roaming, 3 commands, 2 syncs, sign of life, messages hidden for long", replicas: 2, left: left{ops: 3, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, hidden: 25, size: huge},
+		{name: "roaming, 2 commands, 3 syncs, timeout, sign of life, restart", replicas: 2, left: left{ops: 2, syncs: 3, fires: 1, hears: 1, restarts: 1}, commands: messageCommands, roaming: true, hidden: 25, size: huge},
+		{name: "copies, 3 commands, sync, timeout", replicas: 2, left: left{ops: 3, syncs: 1, fires: 1}, commands: copyCommands, base: twoMailboxes, size: huge},
+		{name: "copies, 4 commands", replicas: 2, left: left{ops: 4}, commands: copyCommands, base: twoMailboxes, size: huge},
+		{name: "copies, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, commands: copyCommands, base: twoMailboxes, size: huge},
+		{name: "names, 4 commands, sync", replicas: 2, left: left{ops: 4, syncs: 1}, commands: nameCommands, size: huge},
+		{name: "names, 3 replicas, 3 commands", replicas: 3, left: left{ops: 3}, commands: nameCommands, size: huge},
+		{name: "trees, 3 commands", replicas: 2, left: left{ops: 3}, commands: treeCommands, base: tree, size: huge},
+		{name: "all, 2 commands, sync, timeout, restart", replicas: 2, left: left{ops: 2, syncs: 1, fires: 1, restarts: 1}, commands: allCommands, base: everything, size: huge},
+		{name: "all, 3 commands", replicas: 2, left: left{ops: 3}, commands: allCommands, base: everything, size: huge},
+		{name: "all, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, commands: allCommands, base: everything, size: huge},
+	}
+}
+
+// TestExhaustive explores small worlds completely: every interleaving of what is
+// left, over all commands of crdt.md. It prints how many states (equal ones count
+// once), transitions and ends there were.
 func TestExhaustive(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		replicas int
-		left     left
-		names    bool
-		eras     bool
-		watched  bool
-		long     bool
-		roaming  bool  // MODSEQs are translated
-		hidden   int64 // ms that a message may be hidden when one is given
-	}{
-		{name: "3 commands", replicas: 2, left: left{ops: 3}},
-		{name: "2 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 2, syncs: 2, fires: 1}},
-		{name: "2 commands, 1 sync, timeout, restart", replicas: 2, left: left{ops: 2, syncs: 1, fires: 1, restarts: 1}},
-		{name: "2 commands, timeout, watched", replicas: 2, left: left{ops: 2, syncs: 1, fires: 1}, watched: true},
-		{name: "3 commands, 2 syncs", replicas: 2, left: left{ops: 3, syncs: 2}, long: true},
-		{name: "3 commands, timeout, watched", replicas: 2, left: left{ops: 3, fires: 1}, watched: true, long: true},
-		{name: "4 commands", replicas: 2, left: left{ops: 4}, long: true},
-		{name: "3 replicas, 2 commands, 1 sync", replicas: 3, left: left{ops: 2, syncs: 1}, long: true},
-		{name: "eras, 3 commands", replicas: 2, left: left{ops: 3}, eras: true},
-		{name: "eras, 2 commands, 2 syncs, timeout", replicas: 2, left: left{ops: 2, syncs: 2, fires: 1}, eras: true},
-		{name: "eras, 2 commands, sync, restart, watched", replicas: 2, left: left{ops: 2, syncs: 1, restarts: 1}, eras: true, watched: true},
-		{name: "eras, 3 commands, 1 sync", replicas: 2, left: left{ops: 3, syncs: 1}, eras: true, long: true},
-		{name: "eras, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, eras: true, long: true},
-		{name: "names, 3 commands", replicas: 2, left: left{ops: 3}, names: true},
-		{name: "roaming, 2 commands, 2 syncs, 1 sign of life", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, roaming: true, long: true},
-		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, roaming: true, hidden: 25, long: true},
-		{name: "names, 4 commands", replicas: 2, left: left{ops: 4}, names: true, long: true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if c.long && testing.Short() {
+	for _, f := range families() {
+		t.Run(f.name, func(t *testing.T) {
+			switch {
+			case f.size == huge && !*exhaustive:
+				t.Skip("takes minutes: make exhaustive")
+			case f.size == large && testing.Short():
 				t.Skip("takes seconds")
 			}
-			w := newWorld(c.replicas)
-			w.noAudit = true
-			w.clients = []*client{{map[MailboxID]*cached{}}}
-			for _, r := range w.reps {
-				r.watched[Inbox] = c.watched
-			}
-			x := &explorer{budget: 150000, names: c.names, eras: c.eras, seen: map[[32]byte]bool{}}
-			if w.roaming = c.roaming; c.hidden > 0 {
+			t.Parallel()
+			began := time.Now()
+			x := &explorer{budget: 5_000_000, commands: f.commands, seen: map[[16]byte]bool{}}
+			if f.hidden > 0 {
 				x.ms = 10
 			}
-			for _, r := range w.reps {
-				r.self.Policy.Hidden = c.hidden
-				r.tokens = NewTokens(r.self, 0, Spacing{Keep: 1 << 40})
-			}
-			x.explore(w, c.left, nil)
-			t.Logf("%d states, %d ends", x.states, x.leaves)
+			x.explore(f.world(t), f.left, nil)
+			t.Logf("%s: %d states, %d transitions, %d ends, %d violations, %v",
+				f.name, x.states, x.transitions, x.leaves, len(x.errs), time.Since(began).Round(time.Second/10))
 			for _, e := range x.errs {
 				t.Error(e)
 			}
@@ -257,4 +265,25 @@ func TestExhaustive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// world makes the world in which a family begins.
+func (f *family) world(t *testing.T) *world {
+	w := newWorld(f.replicas)
+	w.clients = []*client{{map[MailboxID]*cached{}}}
+	w.roaming = f.roaming
+	for i, r := range w.reps {
+		r.self.Leader = i <= f.leaders
+		r.self.Policy.Hidden = f.hidden
+		r.tokens = NewTokens(r.self, 0, Spacing{Keep: 1 << 40})
+	}
+	if f.base != nil {
+		f.base(t)(w)
+		w.flow()
+	}
+	for _, r := range w.reps {
+		r.watched[Inbox] = f.watched
+	}
+	w.noAudit = true
+	return w
 }
