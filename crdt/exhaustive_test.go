@@ -209,7 +209,7 @@ func families() []family {
 		{name: "eras, 3 commands, sync", replicas: 2, left: left{ops: 3, syncs: 1}, commands: eraCommands, size: large},
 		{name: "eras, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, commands: eraCommands, size: large},
 		{name: "roaming, 2 commands, 2 syncs, sign of life", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, size: large},
-		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, hidden: 25, size: large},
+		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, hidden: 25, size: huge},
 		{name: "copies, 3 commands", replicas: 2, left: left{ops: 3}, commands: copyCommands, base: twoMailboxes, size: large},
 		{name: "names, 4 commands", replicas: 2, left: left{ops: 4}, commands: nameCommands, size: large},
 

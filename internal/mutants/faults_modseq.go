@@ -1,0 +1,69 @@
+package main
+
+// modseqFaults are about clients that roam between replicas: sections 4.2 to 4.4.
+var modseqFaults = []fault{
+	{
+		name: "foreign-as-own",
+		what: "a MODSEQ of another replica is compared as if it had been given here (C14)",
+		edits: []edit{
+			{"crdt/token.go", "\tif t.Slot() == k.slot {\n\t\tif t < k.birth || t > last {", "\tif t != 0 {\n\t\tif t < k.birth {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestFloorRandom|TestRoaming",
+	},
+	{
+		name: "nothing-ever-hidden",
+		what: "translation forgets that delivered messages may have been hidden for a while (C4: HidMax)",
+		edits: []edit{
+			{"crdt/token.go", "p.list.At(t.add(-k.hidden))", "p.list.At(t)"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestFloorRandom|TestFloorExhaustive|TestRoaming",
+	},
+	{
+		name: "hidden-without-end",
+		what: "messages may be hidden for longer than translation believes when a MODSEQ is given (I11)",
+		edits: []edit{
+			{"crdt/resync.go", "if m.Exp == 0 && now >= m.Arrived.add(s.Self.policy().Hidden) {", "if m.Exp == 0 && m.Arrived > now {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestRoaming",
+	},
+	{
+		name: "no-multi-uid-report",
+		what: "a client from another replica is not told about the other UIDs of messages (C6)",
+		edits: []edit{
+			{"crdt/resync.go", "others = !f.Own && m.Several()", "others = false"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestFloorRandom|TestRoaming",
+	},
+	{
+		name: "modseq-goes-down",
+		what: "a client that roams is given a HIGHESTMODSEQ below the one that it has (I4)",
+		edits: []edit{
+			{"crdt/resync.go", "if err != nil || high >= have && high.Slot() == s.Self.Slot {", "if err != nil || high > 0 {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestFloorRandom|TestRoaming",
+	},
+	{
+		name: "checkpoint-too-new",
+		what: "own changes that the other replica did not have count as known (4.2)",
+		edits: []edit{
+			{"crdt/checkpoint.go", "return !c.list[i].Vector.LessEqual(v) }))", "return i > 0 && !c.list[i-1].Vector.LessEqual(v) }))"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestFloorRandom|TestFloorExhaustive|TestRoaming",
+	},
+	{
+		name: "pruned-unnoticed",
+		what: "a client is not told everything although it missed vanished UIDs that were forgotten (4.4)",
+		edits: []edit{
+			{"crdt/resync.go", "return f.Time == 0 || f.Time < b.VanFloor", "return f.Time == 0"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestRoaming",
+	},
+	{
+		name: "old-incarnation-trusted",
+		what: "a MODSEQ of before a lost disk counts as one of the new incarnation (6.4)",
+		edits: []edit{
+			{"crdt/token.go", "if t < k.birth || t > last {", "if t > last {"},
+		},
+		pkg: crdtPkg, tests: "TestFloorOfNobody|TestNewIncarnation",
+	},
+}
