@@ -10,7 +10,7 @@ const (
 )
 
 // faults is the table; sections and counterexamples (C1..) are crdt.md's.
-var faults = slices.Concat(uidFaults, eraFaults, flagFaults, messageFaults, mailboxFaults, replicationFaults, modseqFaults)
+var faults = slices.Concat(uidFaults, eraFaults, flagFaults, messageFaults, mailboxFaults, replicationFaults, modseqFaults, contentFaults)
 
 // uidFaults are about UIDs, the horizon and MODSEQ: sections 1, 2 and 4.
 var uidFaults = []fault{
