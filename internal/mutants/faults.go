@@ -10,7 +10,16 @@ const (
 )
 
 // faults is the table; sections and counterexamples (C1..) are crdt.md's.
-var faults = slices.Concat(uidFaults, eraFaults, flagFaults, messageFaults, mailboxFaults, replicationFaults, modseqFaults, contentFaults)
+var faults = slices.Concat(
+	uidFaults,
+	eraFaults,
+	modseqFaults,
+	flagFaults,
+	messageFaults,
+	contentFaults,
+	mailboxFaults,
+	replicationFaults,
+)
 
 // uidFaults are about UIDs, the horizon and MODSEQ: sections 1, 2 and 4.
 var uidFaults = []fault{
