@@ -2,9 +2,9 @@ package crdt
 
 import "maps"
 
-// maxAhead is how far, in milliseconds, a client's MODSEQ may be ahead of the
+// MaxAhead is how far, in milliseconds, a client's MODSEQ may be ahead of the
 // clock and still be believed (crdt.md 4.2).
-const maxAhead = 60 * 60 * 1000
+const MaxAhead = 60 * 60 * 1000
 
 // Floor is what a replica makes of a MODSEQ that a client has: the client knows
 // all that changed here with a MODSEQ up to Time. 0 means that nothing is certain:
@@ -65,6 +65,9 @@ func (k *Tokens) Clone() *Tokens {
 // clock drew, at one moment between two operations. See [Checkpoints.Add].
 func (k *Tokens) Note(c Checkpoint) (kept bool, dropped []Time) { return k.own.Add(c, k.spacing) }
 
+// Birth returns the time before which MODSEQs of the own slot are another incarnation's.
+func (k *Tokens) Birth() Time { return k.birth }
+
 // Forget drops the own checkpoints: after a snapshot was loaded, changes here no
 // longer stem from what the vector said at their time.
 func (k *Tokens) Forget() { k.own = Checkpoints{} }
@@ -94,7 +97,7 @@ func (k *Tokens) HeardPeer(o Origin, c Checkpoint) (kept bool, dropped []Time, c
 	case p == nil:
 		p, changed = k.incarnation(slot, o, 0), true
 	case p.origin != o:
-		p, changed = k.incarnation(slot, o, c.Time.add(maxAhead)), true
+		p, changed = k.incarnation(slot, o, c.Time.add(MaxAhead)), true
 	}
 	kept, dropped = k.hear(p, o, c)
 	return kept, dropped, changed
@@ -160,7 +163,7 @@ func (k *Tokens) Floor(t, last Time, now int64) Floor {
 // more than an hour ahead of the clock, or of what a peer's clock is known to show.
 // Only then may the own clock be moved past it.
 func (k *Tokens) Credible(t Time, now int64) bool {
-	if t <= TimeAt(now, MaxSlot).add(maxAhead) {
+	if t <= TimeAt(now, MaxSlot).add(MaxAhead) {
 		return true
 	}
 	if p := k.peers[t.Slot()]; p != nil {

@@ -244,7 +244,7 @@ func TestFloorOfNobody(t *testing.T) {
 		{"peer, known", TimeAt(birth+hidMax, 2), Floor{TimeAt(birth, 1), false}},
 		{"peer, too early", TimeAt(birth+hidMax-1, 2), Floor{}},
 		{"peer never heard of", TimeAt(birth+hidMax, 3), Floor{}},
-		{"hours ahead", TimeAt(last+2*maxAhead, 2), Floor{}},
+		{"hours ahead", TimeAt(last+2*MaxAhead, 2), Floor{}},
 	} {
 		if got := k.Floor(c.t, TimeAt(last, 1), last); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
@@ -272,9 +272,9 @@ func TestNewIncarnation(t *testing.T) {
 	if f := k.Floor(token, TimeAt(simStart, 1), simStart); f != (Floor{}) {
 		t.Errorf("MODSEQ of the old incarnation is worth %v", f)
 	}
-	k.HeardPeer(9, Checkpoint{TimeAt(simStart+1000+maxAhead, 2), VC{{2, 5}}})
-	token = TimeAt(simStart+1000+maxAhead+hidMax, 2)
-	if f := k.Floor(token, TimeAt(simStart, 1), simStart+maxAhead); f.Time == 0 {
+	k.HeardPeer(9, Checkpoint{TimeAt(simStart+1000+MaxAhead, 2), VC{{2, 5}}})
+	token = TimeAt(simStart+1000+MaxAhead+hidMax, 2)
+	if f := k.Floor(token, TimeAt(simStart, 1), simStart+MaxAhead); f.Time == 0 {
 		t.Error("the new incarnation is worth nothing after an hour")
 	}
 }

@@ -41,7 +41,9 @@ type account struct {
 type boxState struct {
 	rec    *crdt.Mailbox
 	recent uint32 // shown messages above rec.Recent
-	dirty  bool   // differs from the disk in H or Recent, which need not be durable
+
+	vanished uint32 // entries of the list of vanished UIDs
+	dirty    bool   // differs from the disk in H or Recent, which need not be durable
 }
 
 // accountTable holds the accounts in memory: those in use, and the last few
@@ -127,7 +129,7 @@ func (a *account) writeDirty() error {
 			continue
 		}
 		key := a.r.keys.mailbox(nil, a.id, id)
-		if err := a.r.store.db.Set(key, a.appendBox(nil, s.rec, s.recent), pebble.NoSync); err != nil {
+		if err := a.r.store.db.Set(key, a.appendBox(nil, s), pebble.NoSync); err != nil {
 			return err
 		}
 		s.dirty = false
@@ -224,13 +226,22 @@ func (a *account) loadBoxes() error {
 }
 
 // A mailbox record on the disk: the boot id of the process that wrote it, the
-// number of \Recent messages, and crdt's record.
-const boxHeader = 8 + 4
+// numbers of \Recent messages and of entries of vanished UIDs, and crdt's record.
+const boxHeader = 8 + 4 + 4
 
-func (a *account) appendBox(b []byte, rec *crdt.Mailbox, recent uint32) []byte {
+func (a *account) appendBox(b []byte, s *boxState) []byte {
 	b = binary.BigEndian.AppendUint64(b, a.r.store.boot)
-	b = binary.BigEndian.AppendUint32(b, recent)
-	return rec.AppendBinary(b)
+	b = binary.BigEndian.AppendUint32(b, s.recent)
+	b = binary.BigEndian.AppendUint32(b, s.vanished)
+	return s.rec.AppendBinary(b)
+}
+
+// checkVanished has what is remembered of a mailbox's vanished UIDs cut, if it
+// has become too much.
+func (a *account) checkVanished(s *boxState) {
+	if int(s.vanished) > a.r.opts.VanishedMax {
+		a.r.upkeep.pruneSoon(boxOf{a.id, s.rec.ID})
+	}
 }
 
 // parseBox reads a mailbox record. What a client of an earlier process was told
@@ -247,7 +258,9 @@ func (a *account) parseBox(b []byte) (*boxState, error) {
 	if binary.BigEndian.Uint64(b) != a.r.store.boot {
 		rec.Restart()
 	}
-	return &boxState{rec: rec, recent: binary.BigEndian.Uint32(b[8:])}, nil
+	s := &boxState{rec: rec, recent: binary.BigEndian.Uint32(b[8:]), vanished: binary.BigEndian.Uint32(b[12:])}
+	a.checkVanished(s)
+	return s, nil
 }
 
 func cloneAccount(a *crdt.Account) *crdt.Account {

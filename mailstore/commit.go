@@ -147,9 +147,9 @@ func instances(p crdt.Payload) uint32 {
 // keep makes what a look has changed the head. A horizon alone stays in memory;
 // anything else becomes a commit without operation. Under a.mu.
 func (a *account) keep(t *tx) (*commit, error) {
-	if len(t.messages) == 0 && t.account == nil && t.batch.Empty() {
+	if len(t.messages) == 0 && t.account == nil && t.batch.Empty() && !t.durable {
 		for id, b := range t.boxes {
-			a.setBox(&boxState{rec: b, recent: t.recentOf(id), dirty: true})
+			a.setBox(&boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id), dirty: true})
 		}
 		return nil, nil
 	}
@@ -237,10 +237,16 @@ func (t *tx) write() error {
 			}
 		}
 		t.countRecent(i.Box, m)
+		if err := t.writeSeveral(i, m); err != nil {
+			return err
+		}
+	}
+	if err := t.writeVanished(); err != nil {
+		return err
 	}
 	for id, b := range t.boxes {
 		t.key = t.keys.mailbox(t.key[:0], t.a.id, id)
-		t.val = t.a.appendBox(t.val[:0], b, t.recentOf(id))
+		t.val = t.a.appendBox(t.val[:0], &boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id)})
 		if err := t.set(t.val); err != nil {
 			return err
 		}
@@ -251,6 +257,20 @@ func (t *tx) write() error {
 	t.key = t.keys.account(t.key[:0], t.a.id)
 	t.val = t.account.AppendBinary(t.val[:0])
 	return t.set(t.val)
+}
+
+// writeSeveral keeps the list of messages that clients may know by several UIDs.
+func (t *tx) writeSeveral(i crdt.Instance, m *txMessage) error {
+	now := m.m != nil && m.m.Several()
+	if now == m.several {
+		return nil
+	}
+	m.several = now
+	t.key = t.keys.several(t.key[:0], t.a.id, i)
+	if now {
+		return t.set(nil)
+	}
+	return t.del()
 }
 
 // countRecent keeps count of the messages that are \Recent to the next session.
@@ -303,7 +323,9 @@ func (t *tx) install() []exposure {
 			a.names = nil
 		}
 		t.tick = t.tick || site.NeedsRenumber(b)
-		a.setBox(&boxState{rec: b, recent: t.recentOf(id)})
+		s := &boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id)}
+		a.setBox(s)
+		a.checkVanished(s)
 	}
 	if t.account != nil {
 		a.rec = t.account

@@ -24,6 +24,7 @@ type node struct {
 	t     testing.TB
 	fs    *vfs.MemFS
 	slot  crdt.Slot
+	set   func(*ReplicaOptions) // changes them before the replica is opened, may be nil
 	store *Store
 	*Replica
 }
@@ -51,7 +52,11 @@ func (n *node) open() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	r, err := store.Replica(testReplica(n.slot))
+	opts := testReplica(n.slot)
+	if n.set != nil {
+		n.set(&opts)
+	}
+	r, err := store.Replica(opts)
 	if err != nil {
 		n.t.Fatal(err)
 	}

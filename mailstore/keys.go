@@ -18,13 +18,16 @@ import (
 //	0x10 R 'p' <peer name>                what is remembered of a peer
 //	0x10 R 'q' account                    quarantine of an account
 //	0x10 R 'w' account box tag            an instance that awaits another UID
+//	0x10 R 'k' slot                       incarnation in a slot, and since when its checkpoints count
+//	0x10 R 'k' slot time                  checkpoint: the vector of the replica in that slot at that time
 //	0x10 R 'a' account 'a'                account record
 //	0x10 R 'a' account 'b' box            mailbox record
 //	0x10 R 'a' account 'm' box tag        message instance
 //	0x10 R 'a' account 't' twinkey box tag   a live instance of a group of twins
 //	0x10 R 'a' account 'u' <name>         largest validity shown under a name
 //	0x10 R 'a' account 's' <name>         subscription register of a name
-//	0x10 R 'a' account 'v' box uid        a vanished UID and its MODSEQ
+//	0x10 R 'a' account 'v' box mod uid    UIDs that vanished with a MODSEQ: this one and as many behind it
+//	0x10 R 'a' account 'o' box tag        an instance that clients may know by other UIDs than the one shown
 //	0x20 R 'r' root                       what refers to a content: instances, unsettled removals
 //	0x20 R 'x' dot root                   a removal of instances of that content; the account
 //	0x20 R 'g' root                       staging marker: content without an operation yet
@@ -33,7 +36,7 @@ import (
 //
 // R is the number of the replica in this database (two bytes), account four
 // bytes, box eight, a dot sixteen (origin 8, n 8), a tag twenty (origin 8, n 8,
-// index 4), a uid eight, a root sixteen and a chunk four. A twinkey is 's' and the
+// index 4), a uid and a mod eight, a root sixteen and a chunk four. A twinkey is 's' and the
 // tag of the source, or 'c', the session, the command number and the index of the
 // cause.
 //
@@ -60,6 +63,7 @@ const (
 	kindPeer       = 'p'
 	kindQuarantine = 'q'
 	kindAwait      = 'w'
+	kindCheckpoint = 'k'
 	kindAccount    = 'a'
 
 	recAccount      = 'a'
@@ -69,6 +73,7 @@ const (
 	recUsed         = 'u'
 	recSubscription = 's'
 	recVanished     = 'v'
+	recSeveral      = 'o'
 
 	kindCount     = 'r'
 	kindRemoval   = 'x'
@@ -163,9 +168,33 @@ func (k keyspace) subscription(b []byte, a crdt.AccountID, name string) []byte {
 	return append(k.record(b, a, recSubscription), name...)
 }
 
-func (k keyspace) vanished(b []byte, a crdt.AccountID, box crdt.MailboxID, uid crdt.UID) []byte {
-	b = binary.BigEndian.AppendUint64(k.record(b, a, recVanished), uint64(box))
-	return binary.BigEndian.AppendUint64(b, uint64(uid))
+func (k keyspace) vanishedIn(b []byte, a crdt.AccountID, box crdt.MailboxID) []byte {
+	return binary.BigEndian.AppendUint64(k.record(b, a, recVanished), uint64(box))
+}
+
+// vanishedSince is the smallest key of what vanished with a MODSEQ of at least mod.
+func (k keyspace) vanishedSince(b []byte, a crdt.AccountID, box crdt.MailboxID, mod crdt.Time) []byte {
+	return binary.BigEndian.AppendUint64(k.vanishedIn(b, a, box), uint64(mod))
+}
+
+func (k keyspace) vanished(b []byte, a crdt.AccountID, box crdt.MailboxID, mod crdt.Time, uid crdt.UID) []byte {
+	return binary.BigEndian.AppendUint64(k.vanishedSince(b, a, box, mod), uint64(uid))
+}
+
+func (k keyspace) severals(b []byte, a crdt.AccountID, box crdt.MailboxID) []byte {
+	return binary.BigEndian.AppendUint64(k.record(b, a, recSeveral), uint64(box))
+}
+
+func (k keyspace) several(b []byte, a crdt.AccountID, i crdt.Instance) []byte {
+	return appendTag(k.severals(b, a, i.Box), i.Tag)
+}
+
+func (k keyspace) checkpoints(b []byte, slot crdt.Slot) []byte {
+	return append(k.kind(b, spaceState, kindCheckpoint), byte(slot))
+}
+
+func (k keyspace) checkpoint(b []byte, slot crdt.Slot, t crdt.Time) []byte {
+	return binary.BigEndian.AppendUint64(k.checkpoints(b, slot), uint64(t))
 }
 
 func (k keyspace) content(b []byte, kind byte, root crdt.Root) []byte {

@@ -247,6 +247,7 @@ func (a *account) applyRemote(e *causal.Entry, follow bool) (*commit, error) {
 	if err := t.logReceived(e); err != nil {
 		return nil, err
 	}
+	a.r.heardOp(op)
 	vector := a.r.seq.vector.Clone()
 	vector.Set(e.Dot.Origin, e.Dot.N)
 	c := &commit{account: a, dots: []crdt.Dot{e.Dot}, began: began}

@@ -26,9 +26,12 @@ type Mailbox struct {
 // Select opens a mailbox. Several may be open at once.
 func (s *Account) Select(ctx context.Context, name string, readOnly bool) (*Mailbox, error) {
 	m := &Mailbox{s: s, name: name, readOnly: readOnly, changed: make(chan struct{}, 1)}
-	err := s.look(ctx, func(t *tx) error {
+	err := s.tell(ctx, func(t *tx) error {
 		b, err := t.lookup(name)
 		if err != nil {
+			return err
+		}
+		if err := t.mayTell(b.ID); err != nil {
 			return err
 		}
 		if err := t.announce(b.ID); err != nil {
@@ -197,7 +200,7 @@ func (m *Mailbox) ClaimRecent(v *View) crdt.UID {
 		rec := *b.rec
 		rec.Recent = last
 		next, _ := m.box.head.Find(last + 1)
-		a.boxes[m.box.id] = &boxState{rec: &rec, recent: uint32(m.box.head.Len() - next), dirty: true}
+		a.boxes[m.box.id] = &boxState{rec: &rec, recent: uint32(m.box.head.Len() - next), vanished: b.vanished, dirty: true}
 	}
 	return first
 }
@@ -233,11 +236,12 @@ func (m *Mailbox) writable() error {
 // expunged meanwhile are skipped. What changes nothing commits nothing.
 func (m *Mailbox) Store(ctx context.Context, messages []crdt.Tag, change FlagChange) (*View, []crdt.UID, error) {
 	var failed []crdt.UID
+	since := m.Floor(change.UnchangedSince) // of another replica: what it surely covers (crdt.md 4.2)
 	err := m.writable()
 	if err == nil {
 		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
 			targets, err := t.present(m.box.id, messages, func(x *crdt.Message) bool {
-				if change.Conditional && x.Mod > change.UnchangedSince {
+				if change.Conditional && x.Mod > since.Time {
 					failed = append(failed, x.Exp)
 					return false
 				}

@@ -105,9 +105,12 @@ func (s *Account) named(ctx context.Context, what, name string, prepare func(*tx
 // messages there are. UIDNEXT being told, the horizon rises (crdt.md 2.2).
 func (s *Account) Status(ctx context.Context, name string) (Status, error) {
 	var out Status
-	err := s.look(ctx, func(t *tx) error {
+	err := s.tell(ctx, func(t *tx) error {
 		b, err := t.lookup(name)
 		if err != nil {
+			return err
+		}
+		if err := t.mayTell(b.ID); err != nil {
 			return err
 		}
 		next, high, err := t.site().Announce(b.ID)

@@ -26,6 +26,16 @@ type ReplicaOptions struct {
 	Policy    crdt.Policy
 	// MaxMessageSize is the largest message, in bytes; 0 is 64 MiB.
 	MaxMessageSize int64
+	// VanishedAge and VanishedMax bound what is remembered of UIDs that denote
+	// nothing any more, per mailbox: how long, and how many entries (an entry is a
+	// run of UIDs that vanished together). Clients that were away for longer name
+	// what they know instead (crdt.md 4.4). 0 is 90 days and 100,000; negative is
+	// nothing.
+	VanishedAge time.Duration
+	VanishedMax int
+	// Replaces says that this incarnation takes the slot of one that is lost,
+	// when it is made.
+	Replaces bool
 	// Now is the clock, for tests; nil is the system's.
 	Now func() time.Time
 	// ManualTicks leaves it to the caller to let time pass, by [Replica.Tick]:
@@ -64,6 +74,10 @@ type Replica struct {
 		vector crdt.VC
 	}
 
+	tokens    tokenTable
+	tokensOff bool // under seq
+	upkeep    upkeep
+
 	accounts  accountTable
 	ticker    ticker
 	collector collector
@@ -89,6 +103,8 @@ func (s *Store) Replica(opts ReplicaOptions) (*Replica, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	opts.VanishedAge = retention(opts.VanishedAge, defaultVanishedAge)
+	opts.VanishedMax = retention(opts.VanishedMax, defaultVanishedMax)
 	if opts.Slot < 1 || opts.Slot > crdt.MaxSlot {
 		return nil, fmt.Errorf("replica of %s: slot %d is not in 1..%d", opts.Subnet, opts.Slot, crdt.MaxSlot)
 	}
@@ -106,6 +122,14 @@ func (s *Store) Replica(opts ReplicaOptions) (*Replica, error) {
 	}
 	s.replicas[opts.Subnet] = r
 	return r, nil
+}
+
+// retention returns a bound, by default d, negative: 0.
+func retention[T int | time.Duration](n, d T) T {
+	if n == 0 {
+		return d
+	}
+	return max(n, 0)
 }
 
 // replicaRecord is what is written about a replica when it is made.
@@ -152,6 +176,9 @@ func (r *Replica) open() error {
 	if err := r.loadVector(); err != nil {
 		return err
 	}
+	if err := r.loadTokens(); err != nil {
+		return err
+	}
 	r.contents.init()
 	r.puller.under = make(map[crdt.Root]*pull)
 	if err := r.sweepStaged(time.Time{}); err != nil {
@@ -162,6 +189,9 @@ func (r *Replica) open() error {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.startCollector()
+	if !r.opts.ManualTicks {
+		r.task(r.upkeepLoop)
+	}
 	return r.startTicker()
 }
 

@@ -106,6 +106,7 @@ func (r *Replica) Tick() time.Time {
 	if _, err := r.collect(); err != nil {
 		r.warn("delete contents", err)
 	}
+	r.upkeepIfDue()
 	if next := r.ticker.next(); next != 0 {
 		return time.UnixMilli(next)
 	}

@@ -37,6 +37,11 @@ type tx struct {
 	contents map[crdt.Root]crdt.Content
 	removals map[crdt.Removal]bool
 
+	vanishing map[crdt.MailboxID][]vanishedUID // not in the batch yet
+	vanished  map[crdt.MailboxID]int           // by how much the number of entries changed
+	lenient   bool                             // MODSEQs may be told although messages are hidden for long
+	durable   bool                             // what a look has changed is told: it must not be lost
+
 	tick   bool                   // the account needs a tick soon
 	recent map[crdt.MailboxID]int // by how much the number of \Recent messages changed
 
@@ -50,6 +55,8 @@ type txMessage struct {
 	was   crdt.UID      // UID shown before the transaction
 	m     *crdt.Message // as it is now, nil if absent
 	dirty bool
+
+	several bool // its key of that kind is on the disk
 }
 
 func (a *account) begin() *tx {
@@ -107,6 +114,27 @@ func (t *tx) scan(f func(rest, v []byte) error) error {
 		v, err := it.ValueAndErr()
 		if err == nil {
 			err = f(it.Key()[len(prefix):], v)
+		}
+		if err != nil {
+			return t.fail(errors.Join(fmt.Errorf("read %x: %w", it.Key(), err), it.Close()))
+		}
+	}
+	if err := it.Close(); err != nil {
+		return t.fail(fmt.Errorf("scan: %w", err))
+	}
+	return nil
+}
+
+// scanRange calls f for each key from lower to upper until it returns false.
+func (t *tx) scanRange(lower, upper []byte, f func(key, v []byte) (bool, error)) error {
+	it, err := t.db.NewIter(iterBounds(lower, upper))
+	if err != nil {
+		return t.fail(err)
+	}
+	for ok := it.First(); ok; ok = ok && it.Next() {
+		v, err := it.ValueAndErr()
+		if err == nil {
+			ok, err = f(it.Key(), v)
 		}
 		if err != nil {
 			return t.fail(errors.Join(fmt.Errorf("read %x: %w", it.Key(), err), it.Close()))
@@ -226,7 +254,7 @@ func (t *tx) message(i crdt.Instance) (*txMessage, error) {
 		}
 	}
 	if m.m != nil {
-		m.was = m.m.Exp
+		m.was, m.several = m.m.Exp, m.m.Several()
 	}
 	if t.messages == nil {
 		t.messages = make(map[crdt.Instance]*txMessage, 4)
@@ -315,26 +343,6 @@ func (t *tx) setTwin(key crdt.TwinKey, i crdt.Instance, there bool) {
 		t.twins[key] = make(map[crdt.Instance]bool)
 	}
 	t.twins[key][i] = there
-}
-
-// Vanish implements crdt.State.
-func (t *tx) Vanish(box crdt.MailboxID, uid crdt.UID, mod crdt.Time) error {
-	t.key = t.keys.vanished(t.key[:0], t.a.id, box, uid)
-	t.val = binary.BigEndian.AppendUint64(t.val[:0], uint64(mod))
-	return t.set(t.val)
-}
-
-// Unvanish implements crdt.State.
-func (t *tx) Unvanish(box crdt.MailboxID, uid crdt.UID) error {
-	t.key = t.keys.vanished(t.key[:0], t.a.id, box, uid)
-	return t.del()
-}
-
-// ForgetVanished implements crdt.State.
-func (t *tx) ForgetVanished(box crdt.MailboxID, below crdt.UID) error {
-	first := t.keys.vanished(nil, t.a.id, box, 0)
-	t.key = t.keys.vanished(t.key[:0], t.a.id, box, below)
-	return t.fault(t.batch.DeleteRange(first, t.key, nil))
 }
 
 // Used implements crdt.State.
