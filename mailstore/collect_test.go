@@ -237,7 +237,7 @@ func TestSweepOld(t *testing.T) {
 	n.opts.Now = func() time.Time { return now }
 	s := n.session()
 	stageBytes(t, s, randomBytes(2*chunkSize)) // one piece written, one in memory
-	old, young := newRoot(now), newRoot(now)
+	old, young := n.newRoot(), n.newRoot()
 	if err := n.PutBodyChunk(old, 0, randomBytes(10), false); err != nil {
 		t.Fatal(err)
 	}
