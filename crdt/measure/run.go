@@ -46,14 +46,14 @@ type Config struct {
 // Result is what a run cost.
 type Result struct {
 	Messages   int
-	Clients    int // replicas with an open mailbox, each with a client of either sort
-	Reissues   int // UIDs given to messages that had one
-	Depth      int // most re-issues of one message
-	Operations int // operations that only UIDs made necessary
-	Bytes      int // their encoded length, once each
-	Idle       int // messages that IDLE clients downloaded again because of another UID
-	Polling    int // the same of clients that ask now and then
-	Highest    uint64 // the largest UID
+	Clients    int           // replicas with an open mailbox, each with a client of either sort
+	Reissues   int           // UIDs given to messages that had one
+	Depth      int           // most re-issues of one message
+	Operations int           // operations that only UIDs made necessary
+	Bytes      int           // their encoded length, once each
+	Idle       int           // messages that IDLE clients downloaded again because of another UID
+	Polling    int           // the same of clients that ask now and then
+	Highest    uint64        // the largest UID
 	Settled    time.Duration // from the end of the load (or cut) to the last operation applied anywhere
 	Timeline   []int         // re-issues by Interval of the run
 	Ended      bool          // nothing was left to do at Config.Limit
