@@ -149,10 +149,14 @@ func (r *replica) own(payloads []crdt.Payload) {
 
 // commit ends a transaction: clients see it, and the ticker what it left undone.
 func (r *replica) commit() {
-	if r.state.waits() {
-		r.soon(r.millis() + r.network.config.tickDelay())
-	}
 	r.counts.shown(r)
+	switch {
+	case !r.state.waits():
+	case r.network.config.Rule == ByEverybody:
+		r.tick()
+	default:
+		r.soon(r.millis() + tickDelay)
+	}
 }
 
 // soon asks for a tick at a time in Unix milliseconds, or earlier.

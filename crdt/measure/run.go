@@ -39,6 +39,7 @@ type Config struct {
 	Jitter   float64       // part of a delay by which it is longer or shorter, 0 to 1
 	Watched  []int         // replicas where a client has the mailbox open; nil: all
 	Rule     Rule
+	Policy   crdt.Policy   // the zero one is the default; ByEverybody has its own
 	Poll     time.Duration // average time between two questions of a client that asks
 	Limit    time.Duration // a run ends so long after the load, settled or not
 }
@@ -86,14 +87,7 @@ func (c *Config) policy() crdt.Policy {
 	if c.Rule == ByEverybody {
 		return crdt.Policy{Wait: 1} // the zero policy would be the default one
 	}
-	return crdt.DefaultPolicy()
-}
-
-func (c *Config) tickDelay() int64 {
-	if c.Rule == ByEverybody {
-		return 0
-	}
-	return tickDelay
+	return c.Policy
 }
 
 // Run makes one run. It returns an error if the replicas did not come to agree,
