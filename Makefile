@@ -95,5 +95,9 @@ soak:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+## figures: the tables and plots of docs/convergence.md, in a minute or two
+figures:
+	$(GO) run ./cmd/pluto-bench figures -doc docs/convergence.md
+
 clean:
 	rm -f $(BINARIES)

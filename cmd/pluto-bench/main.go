@@ -1,6 +1,6 @@
 // Command pluto-bench puts load on any IMAP server, measures it, and checks that
-// two fronts of one account agree. Everything it can do is in package bench; here
-// are the flags. Every run ends by itself: it is bounded in commands and by
+// two fronts of one account agree. Everything it can do is in package bench (and
+// crdt/measure/figures); here are the flags. Every run ends by itself: it is bounded in commands and by
 // -maxtime.
 //
 //	pluto-bench opodis   -addr localhost:1993 -cacert ca.pem
@@ -10,6 +10,7 @@
 //	pluto-bench bigbox   -addr localhost:1993 -cacert ca.pem -k 100000
 //	pluto-bench converge -a localhost:1993 -b localhost:2993 -cacert ca.pem
 //	pluto-bench summary  results.jsonl
+//	pluto-bench figures  -doc docs/convergence.md
 //
 // It exits with 0 when the run could be made and nothing was wrong, with 1 when
 // the run could not be made, with 2 for wrong flags, and with 3 when commands
@@ -56,6 +57,7 @@ func subcommands() []subcommand {
 		{"bigbox", "commands on one large mailbox", bigbox},
 		{"converge", "check that two fronts of one account agree under concurrent changes", converge},
 		{"summary", "medians over the runs in JSON files", summary},
+		{"figures", "what convergence costs, in virtual time: tables and plots of docs/convergence.md", makeFigures},
 	}
 }
 

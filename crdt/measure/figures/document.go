@@ -2,6 +2,7 @@ package figures
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -27,6 +28,7 @@ func blocks() []block {
 		{"gap", gapTable},
 		{"traffic", trafficTable},
 		{"sizes", sizesTable},
+		{"checkpoints", checkpointTable},
 	}
 }
 
@@ -49,13 +51,13 @@ func pictures() []picture {
 
 // Write makes all figures: it replaces what is between the markers of a
 // document, and writes the pictures to the folder "figures" beside it.
-// Progress is told to a writer.
-func Write(document string, scale Scale, progress io.Writer) error {
+// Progress is told to a writer. When the context ends before, nothing has changed.
+func Write(ctx context.Context, document string, scale Scale, progress io.Writer) error {
 	old, err := os.ReadFile(document)
 	if err != nil {
 		return fmt.Errorf("read the document: %w", err)
 	}
-	text, files, err := generate(old, scale, progress)
+	text, files, err := generate(ctx, old, scale, progress)
 	if err != nil {
 		return fmt.Errorf("figures: %w", err)
 	}
@@ -75,8 +77,8 @@ func Write(document string, scale Scale, progress io.Writer) error {
 }
 
 // generate returns the document with new tables, and the pictures.
-func generate(text []byte, scale Scale, progress io.Writer) ([]byte, map[string][]byte, error) {
-	s := &study{scale: scale, progress: progress, known: make(map[string]outcome)}
+func generate(ctx context.Context, text []byte, scale Scale, progress io.Writer) ([]byte, map[string][]byte, error) {
+	s := &study{ctx: ctx, scale: scale, progress: progress, known: make(map[string]outcome)}
 	for _, b := range blocks() {
 		made := b.text(s)
 		if s.err != nil {

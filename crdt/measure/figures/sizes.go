@@ -126,3 +126,33 @@ func (s *study) size(p crdt.Payload, replicas int) int {
 	}
 	return n
 }
+
+// checkpointTable is about what a replica keeps to translate the MODSEQs of
+// others: one list for itself and one for each peer.
+func checkpointTable(s *study) string {
+	length := checkpoints(s.scale.Days)
+	t := newTable("n", "checkpoints in a list", "bytes each", "MB in all lists of a replica")
+	for _, n := range groups() {
+		k := crdt.Checkpoint{Time: sampleTime}
+		for i := range n {
+			k.Vector.Set(sampleOrigin+crdt.Origin(i), sampleNumber)
+		}
+		const timeSize = 8
+		size := timeSize + len(k.Vector.AppendBinary(nil))
+		t.row(strconv.Itoa(n), strconv.Itoa(length), strconv.Itoa(size), digits(float64(n*length*size)/1e6))
+	}
+	return t.String()
+}
+
+// checkpoints returns how many are kept of a replica that was never idle.
+func checkpoints(days int) int {
+	const day = 24 * 60 * 60 * 1000
+	spacing := crdt.DefaultSpacing()
+	start := sampleTime.UnixMillis()
+	var list crdt.Checkpoints
+	for i := int64(0); i*spacing.Dense < int64(days)*day; i++ {
+		v := crdt.VC{{Origin: sampleOrigin, N: uint64(i) + 1}}
+		list.Add(crdt.Checkpoint{Time: crdt.TimeAt(start+i*spacing.Dense, 1), Vector: v}, spacing)
+	}
+	return list.Len()
+}

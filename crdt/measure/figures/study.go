@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -17,12 +18,13 @@ type Scale struct {
 	Cuts     []time.Duration
 	Futile   time.Duration // length of the cut after which the naive rule is watched
 	Watch    time.Duration // for how long
+	Days     int           // age of a replica whose tables are measured
 }
 
 // Full returns the scale of the document's figures.
 func Full() Scale {
 	return Scale{
-		Seeds: 9, Messages: 2000, Cut: time.Minute, Futile: 30 * time.Second, Watch: 2 * time.Second,
+		Seeds: 9, Messages: 2000, Cut: time.Minute, Futile: 30 * time.Second, Watch: 2 * time.Second, Days: 100,
 		Cuts: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute},
 	}
 }
@@ -36,6 +38,7 @@ const (
 
 // study makes runs, each case once, and keeps what came out.
 type study struct {
+	ctx      context.Context
 	scale    Scale
 	progress io.Writer
 	known    map[string]outcome
@@ -92,6 +95,9 @@ func (s *study) of(c measure.Config) outcome {
 	}
 	var runs []measure.Result
 	for seed := range s.scale.Seeds {
+		if s.err = s.ctx.Err(); s.err != nil {
+			return outcome{}
+		}
 		c.Seed = uint64(seed) + 1
 		r, err := measure.Run(c)
 		if err != nil {
