@@ -81,7 +81,7 @@ func spanChart(s *study) plot.Chart {
 }
 
 func agreeChart(s *study) plot.Chart {
-	c := overLoad(s, "Time until all replicas agree on a message's UID (99 % of messages)", plot.Axis{Label: "milliseconds", To: 400},
+	c := overLoad(s, "Time until all replicas agree on a message's UID", plot.Axis{Label: "milliseconds", To: 400},
 		func(o *outcome) spread { return o.most.over(0.001) }, nil)
 	for i, n := range groups() {
 		line := look(n)
