@@ -39,6 +39,8 @@ func TestExitCodes(t *testing.T) {
 		{"summary", []string{"summary", rows}, exitOK, "| TOTAL | x |"},
 		{"summary of nothing", []string{"summary", filepath.Join(dir, "none")}, exitError, "none"},
 		{"summary with a bad expression", []string{"summary", "-cmd", "(", rows}, exitUsage, "-cmd"},
+		{"figures without runs", []string{"figures", "-seeds", "0"}, exitUsage, "at least 1"},
+		{"figures without a document", []string{"figures", "-doc", filepath.Join(dir, "none")}, exitError, "read the document"},
 		{"all commands fail", []string{"opodis", "-plain", "-addr", "127.0.0.1:1", "-sessions", "2", "-threads", "1"}, exitFailed, "refused"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

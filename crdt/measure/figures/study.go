@@ -38,7 +38,7 @@ const (
 
 // study makes runs, each case once, and keeps what came out.
 type study struct {
-	ctx      context.Context
+	ctx      context.Context // of the one call that the study is made for
 	scale    Scale
 	progress io.Writer
 	known    map[string]outcome

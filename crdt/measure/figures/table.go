@@ -57,10 +57,7 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'f', 0, 64)
 }
 
-// most is the largest of all runs, for what must not be exceeded.
-func (s spread) most() string { return digits(s.high) }
-
-// depth formats a number of re-issues.
+// deepest formats the most re-issues of one message.
 func (o *outcome) deepest() string { return strconv.Itoa(int(o.depth.high)) }
 
 // seconds formats a time: milliseconds below two seconds.
