@@ -168,6 +168,7 @@ func (b *Mailbox) AppendBinary(dst []byte) []byte {
 	for _, x := range [...]uint64{
 		uint64(b.Instances), uint64(b.N), uint64(b.H), uint64(b.High), uint64(b.MaxExp),
 		uint64(b.Messages), uint64(b.Unseen), uint64(b.Deleted), b.Bytes, uint64(b.VanFloor), uint64(b.Recent),
+		uint64(b.Evidence.Last), uint64(b.Evidence.Since), uint64(b.Evidence.Spent),
 	} {
 		w.uint(x)
 	}
@@ -196,6 +197,7 @@ func DecodeMailbox(data []byte) (*Mailbox, error) {
 	b.High, b.MaxExp = Time(r.uint()), r.uid()
 	b.Messages, b.Unseen, b.Deleted = r.uint32(), r.uint32(), r.uint32()
 	b.Bytes, b.VanFloor, b.Recent = r.uint(), Time(r.uint()), r.uid()
+	b.Evidence = Evidence{int64(r.uint()), int64(r.uint()), r.uid()}
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode mailbox: %w", err)
 	}

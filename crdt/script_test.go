@@ -25,6 +25,8 @@ import (
 //	0: create NAME                  also delete, rename A B, provision, bind NAME
 //	0: renumber BOX                 begin another era
 //	approach BOX 300                use up the UIDs of its era but for 300
+//	0: poll BOX                     the client that knows only UIDNEXT asks for n:*
+//	0: unnoticed BOX                the same without the evidence rule
 //	0: announce BOX                 a client looks at UIDNEXT
 //	0: watch BOX                    a session has it selected
 //	0: tick                         what is due now
@@ -66,8 +68,9 @@ func TestScripts(t *testing.T) {
 }
 
 type script struct {
-	w   *world
-	out strings.Builder
+	naive uidClient
+	w     *world
+	out   strings.Builder
 }
 
 func (s *script) line(line string) error {
@@ -81,7 +84,7 @@ func (s *script) line(line string) error {
 		if err != nil {
 			return err
 		}
-		s.w = newWorld(n)
+		s.w, s.naive = newWorld(n), uidClient{next: 1}
 		s.w.reps[0].self.Leader = len(f) < 3
 		s.w.clients = []*client{{map[MailboxID]*cached{}}}
 		return nil
@@ -177,6 +180,9 @@ func (s *script) at(i int, what string, args []string) error {
 		return nil
 	case "collect":
 		s.collect(i)
+		return nil
+	case "poll", "unnoticed":
+		s.poll(i, box(0), what == "poll")
 		return nil
 	case "announce":
 		next, _ := w.announce(i, box(0).ID)
@@ -298,6 +304,20 @@ func (s *script) show(i int, box MailboxID) {
 		fmt.Fprintf(&s.out, " vanished %v", slices.Sorted(maps.Keys(v)))
 	}
 	s.out.WriteString("\n")
+}
+
+// poll tells what the client that knows only UIDNEXT asks for and what it has then.
+func (s *script) poll(i int, b *Mailbox, evidence bool) {
+	from := s.naive.next
+	s.w.poll(&s.naive, i, b.ID, evidence)
+	fmt.Fprintf(&s.out, "%d: client asks for %d:*, has [%s], UIDNEXT %d\n", i, from, strings.Join(s.naive.texts(), " "), s.naive.next)
+}
+
+func (c *uidClient) texts() (out []string) {
+	for _, u := range slices.Sorted(maps.Keys(c.rows)) {
+		out = append(out, fmt.Sprintf("%d=%c", u, c.rows[u][0]))
+	}
+	return out
 }
 
 func message(m *Message) string {

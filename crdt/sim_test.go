@@ -18,6 +18,7 @@ type world struct {
 	clients []*client
 	truth   *truth
 	noAudit bool
+	skipped bool            // clients have named UIDs that nobody had issued
 	roaming bool            // MODSEQs of other replicas are translated; otherwise they are worth nothing
 	cut     map[[2]int]bool // links that deliver nothing
 	partial int             // how often such a MODSEQ was worth something
@@ -105,7 +106,7 @@ func (w *world) clone() *world {
 	t.issued, t.root, t.named = maps.Clone(t.issued), maps.Clone(t.root), maps.Clone(t.named)
 	t.added, t.gone, t.ops = maps.Clone(t.added), maps.Clone(t.gone), maps.Clone(t.ops)
 	t.eras, t.errs = maps.Clone(t.eras), slices.Clone(t.errs)
-	c := &world{now: w.now, truth: &t, noAudit: w.noAudit, roaming: w.roaming, cut: w.cut}
+	c := &world{now: w.now, truth: &t, noAudit: w.noAudit, skipped: w.skipped, roaming: w.roaming, cut: w.cut}
 	for _, r := range w.reps {
 		n := *r
 		n.mem, n.vec, n.tokens, n.bodies = r.mem.Clone(), r.vec.Clone(), r.tokens.Clone(), r.bodies.clone()

@@ -108,6 +108,8 @@ type Mailbox struct {
 	Messages, Unseen, Deleted uint32
 	Bytes                     uint64
 
+	Evidence Evidence // UIDs skipped because clients named them (local)
+
 	VanFloor Time // vanished entries up to here were pruned (4.4)
 	Recent   UID  // messages with larger UIDs are \Recent to the next session (local)
 	Watched  bool `json:"-"` // volatile: a session has it selected, so H follows every exposure

@@ -217,6 +217,7 @@ func (w *world) final() {
 		t.fail("I6: does not settle: %d re-issues", t.ops[kindReissue])
 		return
 	}
+	w.forgetSkipped()
 	ref, list := w.reps[0].mem.replicated(), w.listing(0)
 	for i, r := range w.reps {
 		w.look(i)

@@ -24,14 +24,26 @@ func (s *session) uidExpunge(c *wire.Command) error {
 
 // readSet reads a message set after a space, and finds its places in told.
 func (s *session) readSet(c *wire.Command, uid bool) ([]span, error) {
+	spans, _, err := s.readOpenSet(c, uid)
+	return spans, err
+}
+
+// readOpenSet also returns the UID from which on the set names everything, 0 if
+// it does not.
+func (s *session) readOpenSet(c *wire.Command, uid bool) ([]span, UID, error) {
 	if err := c.SP(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	set, err := c.SequenceSet()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return s.place(set, uid)
+	var open UID
+	if uid {
+		open = openFrom(set)
+	}
+	spans, err := s.place(set, uid)
+	return spans, open, err
 }
 
 // expungePlaces removes those of the messages that have \Deleted now. A message

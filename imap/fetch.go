@@ -18,12 +18,15 @@ func (s *session) fetch(c *wire.Command) error { return s.fetchItems(c, false) }
 func (s *session) uidFetch(c *wire.Command) error { return s.fetchItems(c, true) }
 
 func (s *session) fetchItems(c *wire.Command, uid bool) error {
-	spans, err := s.readSet(c, uid)
+	spans, open, err := s.readOpenSet(c, uid)
 	if err != nil {
 		return err
 	}
 	a, err := readFetch(c)
 	if err != nil {
+		return err
+	}
+	if err := s.witness(open); err != nil {
 		return err
 	}
 	s.box.refresh()

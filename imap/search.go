@@ -27,6 +27,9 @@ func (s *session) searchMessages(c *wire.Command, uid bool) error {
 	if err != nil {
 		return err
 	}
+	if err := s.witness(p.open); err != nil {
+		return err
+	}
 	s.box.refresh()
 	f := finder{session: s, box: s.box, program: p}
 	found, err := f.find()

@@ -63,6 +63,7 @@ type program struct {
 	root   *criterion
 	bodies []*mime.Matcher // of all BODY keys
 	texts  []*mime.Matcher // of all TEXT keys
+	open   UID             // from which on a UID key names everything, 0: none does
 }
 
 // searchParser reads the criteria of a SEARCH.
@@ -233,6 +234,9 @@ func (p *searchParser) set(uid bool) (*criterion, error) {
 	set, err := p.command.SequenceSet()
 	if err != nil {
 		return nil, err
+	}
+	if uid {
+		p.program.open = max(p.program.open, openFrom(set))
 	}
 	// Numbers that do not exist are no error here, as other servers have it.
 	spans, err := appendPlaces(nil, p.box.told, set, uid)

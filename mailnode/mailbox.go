@@ -12,7 +12,10 @@ import (
 // mailbox is an open mailstore mailbox as the protocol engine wants it.
 type mailbox struct{ *mailstore.Mailbox }
 
-var _ imap.Mailbox = mailbox{}
+var (
+	_ imap.Mailbox = mailbox{}
+	_ imap.Witness = mailbox{}
+)
 
 func (m mailbox) MailboxID() string { return mailboxID(m.ID()) }
 
@@ -24,6 +27,11 @@ func (m mailbox) ClaimRecent(v imap.View) imap.UID {
 		return 0
 	}
 	return imap.UID(m.Mailbox.ClaimRecent(mine.View).Number())
+}
+
+// Evidence implements imap.Witness.
+func (m mailbox) Evidence(ctx context.Context, from imap.UID) error {
+	return toEngine(m.Mailbox.Evidence(ctx, uint32(from)))
 }
 
 func (m mailbox) Store(ctx context.Context, messages []imap.MessageKey, change imap.FlagChange) (imap.View, []imap.UID, error) {

@@ -145,9 +145,9 @@ func instances(p crdt.Payload) uint32 {
 }
 
 // keep makes what a look has changed the head. A horizon alone stays in memory;
-// anything else becomes a commit without operation. Under a.mu.
+// anything else, also UIDs that were skipped, becomes a commit without operation. Under a.mu.
 func (a *account) keep(t *tx) (*commit, error) {
-	if len(t.messages) == 0 && t.account == nil && t.batch.Empty() && !t.durable {
+	if len(t.messages) == 0 && t.account == nil && t.batch.Empty() && !t.durable && !t.heard() {
 		for id, b := range t.boxes {
 			a.setBox(&boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id), dirty: true})
 		}
@@ -167,6 +167,17 @@ func (a *account) keep(t *tx) (*commit, error) {
 	}
 	c := &commit{account: a, began: time.Now()}
 	return c, a.submit(t, c, a.r.seq.vector, a.r.seq.clock)
+}
+
+// heard reports whether the transaction has raised the largest UID heard of in a
+// mailbox, which must be durable.
+func (t *tx) heard() bool {
+	for id, b := range t.boxes {
+		if old := t.a.boxes[id]; old != nil && b.N > old.rec.N {
+			return true
+		}
+	}
+	return false
 }
 
 // follow puts what an operation brings about behind the payloads. If others are
