@@ -217,6 +217,7 @@ func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) err
 		return err
 	}
 	r.store.opts.Metrics.batch.Observe(float64(t.batch.Len()))
+	r.store.opts.Metrics.keys.Observe(float64(t.batch.Count()))
 	if err := r.store.db.ApplyNoSyncWait(t.batch, pebble.Sync); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -380,6 +381,7 @@ func (t *tx) expose(box *openBox, b *crdt.Mailbox) exposure {
 		}
 	}
 	box.head = box.head.update(changes, b.H+1, b.High)
+	box.keywords.trim(box.head)
 	return exposure{box: box, view: box.head, dead: !b.Live(), validity: b.Validity()}
 }
 

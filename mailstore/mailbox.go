@@ -73,7 +73,7 @@ func (t *tx) openBox(id crdt.MailboxID) (*openBox, error) {
 	if err != nil {
 		return nil, err
 	}
-	box := &openBox{id: id, keywords: make(keywordSets), handles: make(map[*Mailbox]struct{})}
+	box := &openBox{id: id, keywords: newKeywordSets(), handles: make(map[*Mailbox]struct{})}
 	rows := make([]row, 0, b.Messages)
 	t.key = t.keys.messages(t.key[:0], t.a.id, id)
 	var m crdt.Message

@@ -7,6 +7,7 @@ type Metrics struct {
 	commit           prometheus.Histogram
 	sync             prometheus.Histogram
 	batch            prometheus.Histogram
+	keys             prometheus.Histogram
 	operations       *prometheus.CounterVec
 	accounts         prometheus.Gauge
 	mailboxes        prometheus.Gauge
@@ -31,6 +32,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "pluto_commit_bytes", Help: "Size of a commit's batch.",
 			Buckets: prometheus.ExponentialBuckets(256, 4, 10),
+		}),
+		keys: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pluto_commit_keys", Help: "Keys that a commit's batch writes.",
+			Buckets: prometheus.ExponentialBuckets(4, 4, 8),
 		}),
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pluto_operations_total", Help: "Operations applied, own and received.",
@@ -58,7 +63,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.commit, m.sync, m.batch, m.operations, m.accounts, m.mailboxes,
+		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.accounts, m.mailboxes,
 			m.quarantined, m.undecodable, m.backgroundErrors, m.failed, m.deleted)
 	}
 	return m

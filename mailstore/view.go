@@ -3,7 +3,6 @@ package mailstore
 import (
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/go-pluto/pluto/crdt"
@@ -226,27 +225,8 @@ func assemble(chunks []*chunk, starts []int32, next crdt.UID, high crdt.Time) *V
 	return v
 }
 
-// keywordSets interns the keyword sets of a mailbox: most messages that have
-// keywords have one of few sets.
-type keywordSets map[string]*[]string
-
-// of returns the interned set of sorted names.
-func (k keywordSets) of(names []string) *[]string {
-	if len(names) == 0 {
-		return nil
-	}
-	id := strings.Join(names, " ") // a keyword is an atom: it has no spaces
-	set, ok := k[id]
-	if !ok {
-		own := slices.Clone(names)
-		set = &own
-		k[id] = set
-	}
-	return set
-}
-
 // rowOf makes the row of a shown message.
-func (k keywordSets) rowOf(m *crdt.Message) row {
+func (k *keywordSets) rowOf(m *crdt.Message) row {
 	r := row{
 		uid: m.Exp,
 		fixedRow: fixedRow{

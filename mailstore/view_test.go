@@ -180,7 +180,7 @@ func TestViewOutOfRange(t *testing.T) {
 }
 
 func TestKeywordSetsAreShared(t *testing.T) {
-	k := make(keywordSets)
+	k := newKeywordSets()
 	m := crdt.Message{Exp: 1, Flags: []crdt.Flag{{Name: "b", On: true}, {Name: `\Seen`, On: true}, {Name: "a", On: true}, {Name: "c"}}}
 	r1, r2 := k.rowOf(&m), k.rowOf(&m)
 	if r1.keywords != r2.keywords {
@@ -246,4 +246,28 @@ func ExampleView() {
 	d := w.Since(v)
 	fmt.Println(v.Len(), d.Expunged, d.Changed, d.Added)
 	// Output: 2 [16] [] [18]
+}
+
+// TestKeywordSetsAreBounded: a mailbox that stays open forgets the keyword sets
+// that its messages do not have any more.
+func TestKeywordSetsAreBounded(t *testing.T) {
+	n := newNode(t, 1)
+	s := n.session()
+	mustAppend(t, s, "INBOX", "one")
+	mustAppend(t, s, "INBOX", "two", "kept")
+	m := mustSelect(t, s, "INBOX")
+	in := tags(m.View())
+	for i := range 2000 {
+		change := FlagChange{Op: crdt.StoreReplace, Keywords: []string{fmt.Sprintf("k%d", i)}}
+		if _, _, err := m.Store(ctxOf(t), in[:1], change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(m.box.keywords.sets); got > minKeywordSets+1 {
+		t.Errorf("%d keyword sets for two messages", got)
+	}
+	if got, want := m.Keywords(), []string{"k1999", "kept"}; !slices.Equal(got, want) {
+		t.Errorf("keywords %v, want %v", got, want)
+	}
+	n.audit(testUser)
 }
