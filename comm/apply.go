@@ -42,6 +42,7 @@ func (g *Group) applyBatch(batch []Entry) bool {
 		g.step(func(_ time.Time, m *causal.Machine) {
 			if g.applied = err; err == nil {
 				m.Applied()
+				g.passBarriers()
 			}
 		})
 		if err == nil {

@@ -33,14 +33,19 @@ type Group struct {
 	tail    *tail
 	senders map[string]*sender
 
-	mu      sync.Mutex
-	core    *causal.Machine
-	timed   bool // clockLoop knows of a deadline
-	inbound map[string]*inbound
-	running bool
-	applied error // why the last batch could not be applied; nil if it was
+	mu       sync.Mutex
+	core     *causal.Machine
+	timed    bool // clockLoop knows of a deadline
+	inbound  map[string]*inbound
+	running  bool
+	barriers map[*barrier]struct{}
+	question uint64
+	applied  error // why the last batch could not be applied; nil if it was
 
 	stable crdt.VC // as the store was told last; clockLoop's
+
+	sessions  sessions  // of clients, here
+	elsewhere elsewhere // and at peers
 
 	satisfied atomic.Uint64 // last own operation that enough peers have
 	fault     atomic.Pointer[error]
@@ -98,6 +103,7 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		senders:   make(map[string]*sender),
 		core:      core,
 		inbound:   make(map[string]*inbound),
+		barriers:  make(map[*barrier]struct{}),
 		bodyCalls: make(chan struct{}, maxBodyCalls),
 		pulls:     make(chan struct{}, maxPulls),
 		applyWake: make(chan struct{}, 1),

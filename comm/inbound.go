@@ -26,11 +26,13 @@ type inbound struct {
 	g      *Group
 	name   string
 	origin crdt.Origin
+	slot   crdt.Slot
 	stream downStream
 	logger log.Logger
 	life   life
 	wake   chan struct{} // there is something to acknowledge
 
+	question  atomic.Uint64 // the last one that the peer asked
 	accepted  atomic.Bool   // the peer goes on after the hellos
 	announced atomic.Uint64 // last operation of its own that the peer told of
 	skew      atomic.Int64  // its clock minus ours when it told, milliseconds
@@ -46,6 +48,7 @@ func (g *Group) serve(stream downStream, theirs *Hello, name string) error {
 		g:      g,
 		name:   name,
 		origin: crdt.Origin(theirs.GetOrigin()),
+		slot:   crdt.Slot(theirs.GetSlot()),
 		stream: stream,
 		logger: log.With(g.logger, "peer", name),
 		wake:   make(chan struct{}, 1),
@@ -191,6 +194,10 @@ func (in *inbound) take(up *Up) error {
 			return err
 		}
 	}
+	if n := up.GetQuestion(); n > in.question.Load() {
+		in.question.Store(n)
+		notify(in.wake)
+	}
 	if len(up.GetOperations()) == 0 {
 		return nil
 	}
@@ -238,6 +245,10 @@ func (in *inbound) heartbeat(h *Heartbeat) error {
 	in.announced.Store(max(n, in.announced.Load()))
 	in.g.roster.heard(in.name, in.origin, n)
 	in.g.heard(in.name, in.origin, logged)
+	if clock := crdt.Time(h.GetClock()); clock.Slot() == in.slot {
+		in.g.store.Heard(in.origin, clock, logged)
+	}
+	in.g.elsewhere.heard(h.GetUsed(), time.Now())
 	return nil
 }
 
@@ -253,8 +264,9 @@ func (in *inbound) acknowledge(ctx context.Context) error {
 		case <-in.wake:
 		case <-beat.C:
 		}
+		answer := in.question.Load() // before the vector is read
 		logged := in.g.logged()
-		if err := in.stream.Send(&Down{Ack: &Ack{Logged: logged.AppendBinary(nil), UnixMillis: time.Now().UnixMilli()}}); err != nil {
+		if err := in.stream.Send(&Down{Ack: &Ack{Logged: logged.AppendBinary(nil), UnixMillis: time.Now().UnixMilli(), Answer: answer}}); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}
 	}

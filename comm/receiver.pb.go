@@ -74,6 +74,7 @@ type Up struct {
 	Chunks        []*Chunk               `protobuf:"bytes,2,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	Operations    []*Operation           `protobuf:"bytes,3,rep,name=operations,proto3" json:"operations,omitempty"`
 	Heartbeat     *Heartbeat             `protobuf:"bytes,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	Question      uint64                 `protobuf:"varint,5,opt,name=question,proto3" json:"question,omitempty"` // asks for an acknowledgement at once; rising
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -134,6 +135,13 @@ func (x *Up) GetHeartbeat() *Heartbeat {
 		return x.Heartbeat
 	}
 	return nil
+}
+
+func (x *Up) GetQuestion() uint64 {
+	if x != nil {
+		return x.Question
+	}
+	return 0
 }
 
 // Down goes back. The first message has the hello and nothing else.
@@ -612,6 +620,8 @@ type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UnixMillis    int64                  `protobuf:"varint,1,opt,name=unix_millis,json=unixMillis,proto3" json:"unix_millis,omitempty"`
 	Logged        []byte                 `protobuf:"bytes,2,opt,name=logged,proto3" json:"logged,omitempty"`
+	Clock         uint64                 `protobuf:"varint,3,opt,name=clock,proto3" json:"clock,omitempty"`      // hybrid clock: all of logged was applied with a MODSEQ up to it
+	Used          []uint32               `protobuf:"varint,4,rep,packed,name=used,proto3" json:"used,omitempty"` // accounts that have sessions, each every few minutes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -660,12 +670,27 @@ func (x *Heartbeat) GetLogged() []byte {
 	return nil
 }
 
+func (x *Heartbeat) GetClock() uint64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetUsed() []uint32 {
+	if x != nil {
+		return x.Used
+	}
+	return nil
+}
+
 // Ack is sent when something became durable, and every second.
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Logged        []byte                 `protobuf:"bytes,1,opt,name=logged,proto3" json:"logged,omitempty"`   // version vector of what is durable, with its bodies
 	Applied       []byte                 `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"` // of what is applied; absent: the same
 	UnixMillis    int64                  `protobuf:"varint,3,opt,name=unix_millis,json=unixMillis,proto3" json:"unix_millis,omitempty"`
+	Answer        uint64                 `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"` // the last question that came before logged was read
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -717,6 +742,13 @@ func (x *Ack) GetApplied() []byte {
 func (x *Ack) GetUnixMillis() int64 {
 	if x != nil {
 		return x.UnixMillis
+	}
+	return 0
+}
+
+func (x *Ack) GetAnswer() uint64 {
+	if x != nil {
+		return x.Answer
 	}
 	return 0
 }
@@ -811,14 +843,15 @@ var File_comm_receiver_proto protoreflect.FileDescriptor
 const file_comm_receiver_proto_rawDesc = "" +
 	"\n" +
 	"\x13comm/receiver.proto\x12\n" +
-	"pluto.comm\"\xc4\x01\n" +
+	"pluto.comm\"\xe0\x01\n" +
 	"\x02Up\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12)\n" +
 	"\x06chunks\x18\x02 \x03(\v2\x11.pluto.comm.ChunkR\x06chunks\x125\n" +
 	"\n" +
 	"operations\x18\x03 \x03(\v2\x15.pluto.comm.OperationR\n" +
 	"operations\x123\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x15.pluto.comm.HeartbeatR\theartbeat\"R\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x15.pluto.comm.HeartbeatR\theartbeat\x12\x1a\n" +
+	"\bquestion\x18\x05 \x01(\x04R\bquestion\"R\n" +
 	"\x04Down\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12!\n" +
 	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\x84\x03\n" +
@@ -859,16 +892,19 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x05PLAIN\x10\x00\"9\n" +
 	"\vBodyRequest\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x12\n" +
-	"\x04root\x18\x02 \x01(\fR\x04root\"D\n" +
+	"\x04root\x18\x02 \x01(\fR\x04root\"n\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vunix_millis\x18\x01 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
-	"\x06logged\x18\x02 \x01(\fR\x06logged\"X\n" +
+	"\x06logged\x18\x02 \x01(\fR\x06logged\x12\x14\n" +
+	"\x05clock\x18\x03 \x01(\x04R\x05clock\x12\x12\n" +
+	"\x04used\x18\x04 \x03(\rR\x04used\"p\n" +
 	"\x03Ack\x12\x16\n" +
 	"\x06logged\x18\x01 \x01(\fR\x06logged\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\fR\aapplied\x12\x1f\n" +
 	"\vunix_millis\x18\x03 \x01(\x03R\n" +
-	"unixMillis\"\x94\x01\n" +
+	"unixMillis\x12\x16\n" +
+	"\x06answer\x18\x04 \x01(\x04R\x06answer\"\x94\x01\n" +
 	"\x06Record\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\x06R\x06origin\x12\x12\n" +

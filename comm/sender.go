@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,10 @@ type sender struct {
 	hint   chan struct{} // the peer was heard: try to connect now
 	life   life
 	trying atomic.Pointer[string]          // why there is no stream; nil while there is one
+	asked  atomic.Uint64                   // the last question that the peer is to be asked (Barrier)
+	up     bool                            // there is a stream, under g.mu
+	mute   atomic.Bool                     // it left a question unanswered
+	used   announcer                       // of run
 	conn   atomic.Pointer[grpc.ClientConn] // that of the stream; nil while there is none
 
 	sentOps, sentBytes, reconnects, missing, pulled prometheus.Counter
@@ -216,6 +221,7 @@ func (s *sender) connect(theirs *Hello, known memory) error {
 	}
 	s.g.step(func(now time.Time, m *causal.Machine) {
 		err = m.Connected(now, s.member.Name, crdt.Origin(theirs.GetOrigin()), logged)
+		s.up = err == nil
 	})
 	if err != nil {
 		return stale(err)
@@ -229,7 +235,12 @@ func (s *sender) connect(theirs *Hello, known memory) error {
 
 func (s *sender) disconnect() {
 	s.connected.Set(0)
-	s.g.step(func(_ time.Time, m *causal.Machine) { m.Lost(s.member.Name) })
+	s.g.step(func(_ time.Time, m *causal.Machine) {
+		m.Lost(s.member.Name)
+		s.up = false
+	})
+	s.g.answered(s.member.Name, math.MaxUint64, nil) // nobody waits for it any more
+	s.used = announcer{}
 }
 
 // readAcks takes acknowledgements of a peer's incarnation until the stream ends,
@@ -264,6 +275,7 @@ func (s *sender) readAcks(stream upStream, origin crdt.Origin) error {
 		if more {
 			notify(s.wake)
 		}
+		s.g.answered(s.member.Name, down.GetAck().GetAnswer(), logged)
 	}
 }
 
@@ -275,7 +287,13 @@ func (s *sender) send(ctx context.Context, stream upStream) error {
 	if err := s.heartbeat(stream); err != nil {
 		return err
 	}
-	for {
+	for sent := uint64(0); ; {
+		if n := s.asked.Load(); n > sent {
+			sent = n
+			if err := stream.Send(&Up{Question: n}); err != nil {
+				return err
+			}
+		}
 		var next causal.Read
 		var more bool
 		s.g.step(func(_ time.Time, m *causal.Machine) { next, more = m.Next(s.member.Name) })
@@ -314,7 +332,13 @@ func (s *sender) pause(ctx context.Context, stream upStream, beat <-chan time.Ti
 }
 
 func (s *sender) heartbeat(stream upStream) error {
-	return stream.Send(&Up{Heartbeat: &Heartbeat{UnixMillis: time.Now().UnixMilli(), Logged: s.g.logged().AppendBinary(nil)}})
+	logged := s.g.logged()
+	return stream.Send(&Up{Heartbeat: &Heartbeat{
+		UnixMillis: time.Now().UnixMilli(),
+		Logged:     logged.AppendBinary(nil),
+		Clock:      uint64(s.g.store.Clock()), // read after logged
+		Used:       s.used.tell(s.g.sessions.list(), time.Now()),
+	}})
 }
 
 // sendRange reads operations from the log and sends them.

@@ -23,6 +23,13 @@ type Store interface {
 	// put before. An operation whose account is quarantined is logged only.
 	Apply(ctx context.Context, ops []Entry) error
 
+	// Clock returns the hybrid clock: what was durable before the call was
+	// applied with a MODSEQ up to it, and larger ones are drawn later.
+	Clock() crdt.Time
+	// Heard tells what a peer said of itself: all of applied was applied there
+	// when its clock showed that time (crdt.md 4.2). It must not block.
+	Heard(peer crdt.Origin, clock crdt.Time, applied crdt.VC)
+
 	// Cut returns where the log begins: for each origin the last number that
 	// is no longer in it.
 	Cut() crdt.VC

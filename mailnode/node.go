@@ -62,6 +62,7 @@ type Node struct {
 // member is the node's part in one subnet.
 type member struct {
 	subnet  config.Subnet
+	primary bool // users come here first, unless this node's region has lost its worker
 	replica *mailstore.Replica
 	group   *comm.Group
 }
@@ -142,6 +143,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Rank:           rank,
 		Separator:      n.opts.Config.IMAP.HierarchySeparator,
 		Policy:         crdt.DefaultPolicy(),
+		Replaces:       n.opts.Replaces != 0,
 		MaxMessageSize: int64(n.opts.Config.IMAP.MaxMessageSize),
 	})
 	if err != nil {
@@ -174,7 +176,8 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 	}
 	replica.SetReplicator(group)
 	replica.SetBodySource(group)
-	return &member{subnet: subnet, replica: replica, group: group}, nil
+	primary := n.opts.Node.Role == config.RoleWorker
+	return &member{subnet: subnet, primary: primary, replica: replica, group: group}, nil
 }
 
 // leadership says whether a member re-issues UIDs first (crdt.md 2.1), and its

@@ -10,6 +10,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/go-pluto/pluto/comm"
+	"github.com/go-pluto/pluto/crdt"
 	"github.com/go-pluto/pluto/imap"
 	"github.com/go-pluto/pluto/imap/tunnel"
 )
@@ -34,6 +35,7 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 		return conn.Refuse(refusal.reason, refusal.err.Error())
 	}
 	defer account.Close()
+	defer s.memberFor(open.GetUserId()).group.Session(crdt.AccountID(open.GetUserId()))()
 
 	options := s.options
 	options.Tag = open.GetTag()
@@ -64,6 +66,9 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 	if err := m.mayServe(); err != nil {
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
 	}
+	if err := m.catchUp(ctx, crdt.AccountID(open.GetUserId())); err != nil {
+		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+	}
 	a, err := openAccount(ctx, m.replica, imap.UserID(open.GetUserId()), open.GetLogin(), session)
 	switch {
 	case errors.Is(err, imap.ErrContactAdmin):
@@ -72,6 +77,19 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
 	}
 	return a, nil
+}
+
+// catchUp waits, for a second at most, until what the peers in reach have is here
+// too (crdt.md 4.3): before a session of a user who is at home elsewhere, or who
+// was there lately. It never delays others.
+func (m *member) catchUp(ctx context.Context, user crdt.AccountID) error {
+	if m.primary && !m.group.UsedElsewhere(user) {
+		return nil
+	}
+	if _, err := m.group.Barrier(ctx); err != nil {
+		return fmt.Errorf("catch up with peers: %w", err)
+	}
+	return nil
 }
 
 func (s *service) memberFor(user uint32) *member {

@@ -31,6 +31,7 @@ type Store struct {
 	ends    map[crdt.Root]int // index of the last piece
 	staged  map[crdt.Root]bool
 	records map[string][]byte
+	heard   map[crdt.Origin]crdt.Checkpoint
 	stable  crdt.VC
 	broken  error
 }
@@ -45,6 +46,7 @@ func NewStore(origin crdt.Origin, slot crdt.Slot) *Store {
 		ends:    map[crdt.Root]int{},
 		staged:  map[crdt.Root]bool{},
 		records: map[string][]byte{},
+		heard:   map[crdt.Origin]crdt.Checkpoint{},
 	}
 }
 
@@ -65,6 +67,40 @@ func (s *Store) Copy() *Store {
 		delete(c.ends, root)
 	}
 	return c
+}
+
+// Clock implements [comm.Store]. It is the number of operations that are durable.
+func (s *Store) Clock() crdt.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return crdt.TimeAt(crdt.EpochMillis+int64(len(s.order)), s.slot)
+}
+
+// Heard implements [comm.Store].
+func (s *Store) Heard(peer crdt.Origin, clock crdt.Time, applied crdt.VC) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard[peer] = crdt.Checkpoint{Time: clock, Vector: applied}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// AwaitHeard returns what a peer said of itself once it had applied operation d,
+// or ctx's error.
+func (s *Store) AwaitHeard(ctx context.Context, peer crdt.Origin, d crdt.Dot) (crdt.Checkpoint, error) {
+	for {
+		s.mu.Lock()
+		c, changed := s.heard[peer], s.changed
+		s.mu.Unlock()
+		if c.Vector.Has(d) {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+			return c, fmt.Errorf("await a sign of life of %s: %w", peer, ctx.Err())
+		case <-changed:
+		}
+	}
 }
 
 // Commit makes an operation of the replica's own, which depends on all that is
