@@ -170,7 +170,7 @@ func (m *Machine) routeTo(p *peer, o crdt.Origin) *route {
 	case o == p.origin:
 		return nil
 	case r == nil && o == m.cfg.Self:
-		r = &route{sent: p.has.Get(o)}
+		r = &route{sent: p.durableAt(o)}
 		p.routes[o] = r
 	case r != nil && o != m.cfg.Self && !r.forward:
 		return nil
@@ -227,7 +227,7 @@ func (m *Machine) forward(now time.Time) {
 }
 
 func (m *Machine) forwardOrigin(now time.Time, p *peer, o crdt.Origin) {
-	has, r := p.has.Get(o), p.routes[o]
+	has, r := p.durableAt(o), p.routes[o]
 	switch {
 	case has >= m.logged.Get(o):
 		delete(p.routes, o)

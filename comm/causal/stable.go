@@ -37,6 +37,21 @@ func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
 		*s = presence{origin: origin, former: former}
 	}
 	s.newest.Merge(applied) // streams may overtake each other
+	if p.connected && p.origin == origin {
+		// What it has by another way need not be sent, and may be cut from the
+		// log before it would be.
+		for o, r := range p.routes {
+			r.acked(applied.Get(o))
+		}
+	}
+}
+
+// durableAt returns up to where the peer is known to have an origin's operations.
+func (p *peer) durableAt(o crdt.Origin) uint64 {
+	if p.seen.origin != p.origin {
+		return p.has.Get(o)
+	}
+	return max(p.has.Get(o), p.seen.newest.Get(o))
 }
 
 // Remember tells before the first input what [Machine.Sure] returned in an

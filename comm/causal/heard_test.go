@@ -1,0 +1,51 @@
+package causal
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// TestHeardSparesSending: what a peer says that it has is not sent to it, even
+// if it never acknowledged it on the stream. It may not be in the log any more.
+func TestHeardSparesSending(t *testing.T) {
+	const self, first, second = crdt.Origin(3), crdt.Origin(1), crdt.Origin(2)
+	now := time.Unix(1, 0)
+	logged := crdt.VC{}.With(first, 4).With(self, 2)
+	for _, test := range []struct {
+		name string
+		when func(*Machine) // before the streams carried anything, or after
+	}{
+		{"before it connects", nil},
+		{"while it is connected", func(m *Machine) { m.Heard("second", second, logged) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := New(Config{Self: self, Peers: []string{"first", "second"}, ForwardDelay: time.Second}, logged, now)
+			if test.when == nil {
+				m.Heard("second", second, logged)
+			}
+			if err := m.Connected(now, "second", second, nil); err != nil {
+				t.Fatal(err)
+			}
+			if test.when != nil {
+				if !m.Pending("second") {
+					t.Error("nothing to send before it is heard of")
+				}
+				m.Tick(now)
+				test.when(m)
+			}
+			for range 3 {
+				m.Tick(now)
+				if r, ok := m.Next("second"); ok {
+					t.Errorf("wants to send %+v", r)
+				}
+				now = now.Add(2 * time.Second)
+			}
+			m.Committed(now, 3)
+			if r, ok := m.Next("second"); !ok || r.Origin != self || r.From != 3 {
+				t.Errorf("wants to send %+v, %v; there is own operation 3", r, ok)
+			}
+		})
+	}
+}
