@@ -40,6 +40,8 @@ type collector struct {
 	// working is held while contents are deleted; removals up to settled are settled.
 	working sync.Mutex
 	settled crdt.VC
+
+	swept time.Time // of who calls Tick: when staged contents were looked through
 }
 
 // Stable implements comm.Store: the log is cut there and contents are deleted,

@@ -107,6 +107,10 @@ func (r *Replica) Tick() time.Time {
 		r.warn("delete contents", err)
 	}
 	r.upkeepIfDue()
+	if now := r.opts.Now(); now.Sub(r.collector.swept).Abs() >= sweepEvery {
+		r.collector.swept = now
+		r.sweepOld()
+	}
 	if next := r.ticker.next(); next != 0 {
 		return time.UnixMilli(next)
 	}
