@@ -149,7 +149,7 @@ func (w *World) checkRow(n *node, user crdt.AccountID, b *crdt.Mailbox, m *crdt.
 
 // sees notes that somebody sees a content under a UID (I3).
 func (w *World) sees(who string, user crdt.AccountID, box crdt.MailboxID, uidValidity uint32, uid crdt.UID, root crdt.Root) {
-	k := boxUID{user, box, uidValidity, uid}
+	k := boxUID{user, box, uidValidity, crdt.NewUID(0, uid.Number())}
 	if was, ok := w.truth.shown[k]; ok && was != root {
 		w.fail("I3", "%s: UID %d of mailbox %x (UIDVALIDITY %d) is %q, was %q", who, uid, uint64(box), uidValidity, w.truth.label[root], w.truth.label[was])
 	}
@@ -202,7 +202,7 @@ func (w *World) checkList(n *node, user crdt.AccountID, s crdt.State, boxes []*c
 		}
 		shown.uidValidity[l.Name] = uv
 		for uid, r := range shown.box(l.Box.ID).rows {
-			k := nameUID{user, l.Name, uv, uid}
+			k := nameUID{user, l.Name, uv, uid.Number()}
 			if tag, ok := w.truth.named[k]; ok && tag != r.tag {
 				w.fail("N3", "%s: UID %d of %q (UIDVALIDITY %d) is %v, was %v", n.name, uid, l.Name, uv, r.tag, tag)
 			}

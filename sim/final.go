@@ -7,6 +7,9 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 )
 
+// heartbeat is how often replicas tell each other how far they are.
+const heartbeat = time.Second
+
 // maxRounds bounds how often the world is given time until nothing is left to do.
 const maxRounds = 400
 
@@ -25,6 +28,9 @@ func (w *World) finish() error {
 	if err := w.finishClients(); err != nil || w.violation != nil {
 		return err
 	}
+	if err := w.forget(); err != nil || w.violation != nil {
+		return err
+	}
 	return w.restartAll()
 }
 
@@ -40,6 +46,14 @@ func (w *World) heal() error {
 			return err
 		}
 	}
+	if err := w.connectAll(); err != nil {
+		return err
+	}
+	return w.endStep()
+}
+
+// connectAll opens the streams that are not open.
+func (w *World) connectAll() error {
 	for _, n := range w.nodes {
 		for _, peer := range w.nodes {
 			if s := n.streams[peer.id]; s != nil && !s.open {
@@ -49,13 +63,16 @@ func (w *World) heal() error {
 			}
 		}
 	}
-	return w.endStep()
+	return nil
 }
 
 // settle delivers everything and lets time pass until all replicas have all
 // operations and none has anything left to do.
 func (w *World) settle() error {
 	for range maxRounds {
+		if err := w.connectAll(); err != nil {
+			return err
+		}
 		busy, err := w.exchange()
 		if err != nil || w.violation != nil {
 			return err
@@ -196,6 +213,41 @@ func (w *World) complete(n *node, user crdt.AccountID) error {
 	})
 }
 
+// forget lets all replicas learn that everything is stable, and checks that
+// nothing is kept of what is gone: neither the log nor contents (6.1, 6.2).
+func (w *World) forget() error {
+	// The last wait is for contents that were received and belong to nothing.
+	for _, d := range []time.Duration{heartbeat, heartbeat, 25 * time.Hour} {
+		if err := w.pass(d); err != nil {
+			return err
+		}
+		if err := w.settle(); err != nil || w.violation != nil {
+			return err
+		}
+	}
+	live := make(map[crdt.Root]bool)
+	for p, a := range w.truth.added {
+		live[a.root] = live[a.root] || len(w.truth.gone[p]) == 0
+	}
+	for _, n := range w.nodes {
+		for o, last := range n.replica.Logged().All() {
+			if cut := n.replica.Cut().Get(o); cut+1 < last {
+				w.fail("garbage", "%s has the log of %v from %d to %d, all of it is stable", n.name, o, cut+1, last)
+			}
+		}
+		for root, label := range w.truth.label {
+			text, err := n.body(root)
+			if err != nil {
+				return err
+			}
+			if !live[root] && text != "" {
+				w.fail("garbage", "%s has the content of %q, which nobody has any more", n.name, label)
+			}
+		}
+	}
+	return nil
+}
+
 // restartAll lets the power fail everywhere: what was shown must still be there.
 func (w *World) restartAll() error {
 	for _, n := range w.nodes {
@@ -236,8 +288,13 @@ func (w *World) pass(d time.Duration) error {
 		if !n.up {
 			continue
 		}
+		n.stabilize()
 		n.tick()
 		n.machine.Tick(w.wall())
+		if d >= heartbeat {
+			n.beat()
+			n.remember()
+		}
 	}
 	return nil
 }

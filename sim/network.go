@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/go-pluto/pluto/comm"
 	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
+	"github.com/go-pluto/pluto/mailstore"
 )
 
 // stream is what one replica opened to another one: operations go to it,
@@ -18,10 +20,12 @@ type stream struct {
 	has      crdt.VC   // told last
 }
 
-// frame is an operation under way, with the contents that it brings.
+// frame is an operation under way, with the contents that it brings, or a
+// heartbeat.
 type frame struct {
-	chunks []chunk
-	entry  causal.Entry
+	chunks    []chunk
+	entry     causal.Entry
+	heartbeat crdt.VC // what the sender has applied; no operation is in the frame then
 }
 
 type chunk struct {
@@ -95,6 +99,12 @@ func (n *node) send(s *stream) (more bool, err error) {
 		return false, nil
 	}
 	list, err := n.replica.Read(next.Origin, next.From, next.Bytes)
+	if errors.Is(err, mailstore.ErrCut) {
+		// The peer has it by another way, which a new stream will find out.
+		n.w.stats.Done["(cut)"]++
+		s.cut()
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("%s reads its log: %w", n.name, err)
 	}
@@ -114,7 +124,7 @@ func (n *node) send(s *stream) (more bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		s.up = append(s.up, frame{chunks, list[i]})
+		s.up = append(s.up, frame{chunks: chunks, entry: list[i]})
 	}
 	return len(list) > 0, nil
 }
@@ -150,6 +160,10 @@ func (s *stream) deliver(count int) error {
 	for ; count > 0 && len(s.up) > 0; count-- {
 		f := s.up[0]
 		s.up = s.up[1:]
+		if f.heartbeat != nil {
+			n.machine.Heard(s.from.name, s.from.origin, f.heartbeat)
+			continue
+		}
 		for _, c := range f.chunks {
 			if err := n.replica.PutBodyChunk(c.root, c.index, c.data, c.last); err != nil {
 				return fmt.Errorf("%s takes a body: %w", n.name, err)
@@ -204,12 +218,63 @@ func (n *node) acknowledge() {
 	}
 }
 
+// beat sends heartbeats, as comm does every second or so, unless there is one
+// under way already.
+func (n *node) beat() {
+	logged := n.machine.Logged()
+	for _, peer := range n.w.nodes {
+		s := n.streams[peer.id]
+		if s == nil || !s.open || len(logged) == 0 || len(s.up) > 0 && s.up[len(s.up)-1].heartbeat != nil {
+			continue
+		}
+		s.up = append(s.up, frame{heartbeat: logged})
+	}
+}
+
+// stabilize tells the replica what is stable, and checks that it is (6.2).
+func (n *node) stabilize() {
+	n.machine.SetCut(n.replica.Cut())
+	stable := n.machine.Stable()
+	for _, peer := range n.w.nodes {
+		if peer.up && !stable.LessEqual(peer.replica.Logged()) {
+			n.w.fail("stable", "%s takes %v for stable, %s has %v", n.name, stable, peer.name, peer.replica.Logged())
+		}
+	}
+	n.replica.Stable(stable)
+}
+
+// remember keeps of the peers what a new process is told: comm's peer records.
+func (n *node) remember() {
+	for _, peer := range n.w.nodes {
+		if peer != n {
+			origin, v := n.machine.Sure(peer.name)
+			n.sure[peer.id] = sure{origin, v}
+		}
+	}
+}
+
+// sure is what counts of a peer for stability.
+type sure struct {
+	origin crdt.Origin
+	vector crdt.VC
+}
+
+// recall tells a new state machine what was remembered.
+func (n *node) recall() {
+	for _, peer := range n.w.nodes {
+		if s := n.sure[peer.id]; s.origin != 0 {
+			n.machine.Remember(peer.name, s.origin, s.vector)
+		}
+	}
+}
+
 // answer brings the acknowledgements of a stream back.
 func (s *stream) answer() {
 	for _, has := range s.down {
 		if err := s.from.machine.Acked(s.from.w.wall(), s.to.name, has); err != nil {
 			s.from.w.fail("protocol", "%s acknowledges to %s: %v", s.to.name, s.from.name, err)
 		}
+		s.from.machine.Heard(s.to.name, s.to.origin, has)
 	}
 	s.down = nil
 	s.from.changed = true

@@ -39,7 +39,9 @@ type node struct {
 	next    time.Time // when the replica's next tick is due, by its clock
 	changed bool      // something may have happened to it since it was checked
 
+	origin  crdt.Origin
 	streams map[int]*stream // to each other node
+	sure    map[int]sure    // of each other node, as remembered over restarts
 
 	// What was promised, which no crash may undo.
 	acked    crdt.VC // acknowledged to peers
@@ -123,6 +125,7 @@ func newNode(w *World, id int) *node {
 		rand:     newSource(w.cfg.Seed, id),
 		disk:     vfs.NewCrashableMem(),
 		streams:  make(map[int]*stream),
+		sure:     make(map[int]sure),
 		accounts: make(map[crdt.AccountID]*shown),
 	}
 }
@@ -154,7 +157,9 @@ func (n *node) start() error {
 		return fmt.Errorf("start %s: %w", n.name, err)
 	}
 	n.store, n.replica, n.up, n.changed = store, replica, true, true
+	n.origin = replica.Origin()
 	n.machine = causal.New(n.w.machineConfig(n), replica.Logged(), n.w.wall())
+	n.recall()
 	replica.SetReplicator(replicator{n})
 	n.next = n.clock()
 	n.checkKept()

@@ -37,7 +37,7 @@ type addition struct {
 type boxUID struct {
 	user        crdt.AccountID
 	box         crdt.MailboxID
-	uidValidity uint32 // 0: under all of them
+	uidValidity uint32 // 0: the UID says its era itself
 	uid         crdt.UID
 }
 
@@ -46,7 +46,7 @@ type nameUID struct {
 	user        crdt.AccountID
 	name        string
 	uidValidity uint32
-	uid         crdt.UID
+	number      uint32
 }
 
 func newTruth() *truth {

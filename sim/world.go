@@ -46,7 +46,7 @@ func (v *Violation) Error() string { return v.Rule + ": " + v.Text }
 // Stats counts what happened.
 type Stats struct {
 	Runs, Steps int
-	Done        map[string]int // actions that were possible
+	Done        map[string]int // actions that were possible, and other events in parentheses
 	Crashed     map[string]int // crashes by their moment
 	Operations  int            // of crdt, by all replicas
 	Applied     int            // of peers
