@@ -49,3 +49,26 @@ func TestHeardSparesSending(t *testing.T) {
 		})
 	}
 }
+
+// TestRememberedBehindTheCut: what is remembered of a peer may be older than the
+// log's beginning. That does not make it a peer that lacks what was cut.
+func TestRememberedBehindTheCut(t *testing.T) {
+	const self, peer = crdt.Origin(1), crdt.Origin(2)
+	logged := crdt.VC{}.With(self, 9)
+	m := New(Config{Self: self, Peers: []string{"peer"}}, logged, time.Unix(1, 0))
+	m.Remember("peer", peer, crdt.VC{}.With(self, 3))
+	m.SetCut(crdt.VC{}.With(self, 5))
+	if got := m.Stable().Get(self); got > 3 {
+		t.Errorf("stable up to %d, the peer is known to have 3", got)
+	}
+	m.Heard("peer", peer, crdt.VC{}.With(self, 7))
+	if got := m.Stable().Get(self); got != 7 {
+		t.Errorf("stable up to %d, the peer has 7", got)
+	}
+	m = New(Config{Self: self, Peers: []string{"peer"}}, logged, time.Unix(1, 0))
+	m.SetCut(crdt.VC{}.With(self, 5))
+	m.Heard("peer", peer, crdt.VC{}.With(self, 4))
+	if got := m.Stable().Get(self); got != 9 {
+		t.Errorf("stable up to %d, the only peer is behind the cut", got)
+	}
+}

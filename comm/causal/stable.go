@@ -18,6 +18,7 @@ type presence struct {
 	newest  crdt.VC       // the last vector heard
 	pending crdt.VC       // one heard earlier that is not all here yet
 	sure    crdt.VC       // one that is all here
+	live    bool          // newest was heard in this life: the peer is not further
 }
 
 // Heard tells that a peer, which has the given incarnation, has logged and
@@ -37,6 +38,7 @@ func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
 		*s = presence{origin: origin, former: former}
 	}
 	s.newest.Merge(applied) // streams may overtake each other
+	s.live = true
 	if p.connected && p.origin == origin {
 		// What it has by another way need not be sent, and may be cut from the
 		// log before it would be.
@@ -77,7 +79,9 @@ func (m *Machine) Sure(name string) (crdt.Origin, crdt.VC) {
 
 // SetCut tells where the log begins here. A peer that has less cannot get what
 // it lacks as operations and does not hold back stability: it takes a snapshot,
-// and what it made meanwhile brings the contents that it refers to.
+// and what it made meanwhile brings the contents that it refers to. That it has
+// less must have been heard since the start: what is remembered may be older
+// than the cut.
 func (m *Machine) SetCut(cut crdt.VC) { m.cut = cut.Clone() }
 
 // Stable returns the operations that are causally stable: every member has
@@ -87,7 +91,7 @@ func (m *Machine) Stable() crdt.VC {
 	v := m.logged.Clone()
 	for _, p := range m.peers {
 		p.seen.settle(m.logged)
-		if p.seen.origin != 0 && !m.cut.LessEqual(p.seen.newest) {
+		if p.seen.live && !m.cut.LessEqual(p.seen.newest) {
 			continue // behind the cut
 		}
 		v = v.Min(p.seen.sure)
