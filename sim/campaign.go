@@ -129,6 +129,13 @@ func (r *Report) Print(out io.Writer, took time.Duration) {
 		parts = append(parts, fmt.Sprintf("%s %d", at, s.Crashed[at]))
 	}
 	fmt.Fprintf(out, "power failures: %s\n", strings.Join(parts, ", "))
+	parts = nil
+	for _, name := range slices.Sorted(maps.Keys(s.Done)) {
+		if actions[name] == nil {
+			parts = append(parts, fmt.Sprintf("%s %d", strings.Trim(name, "()"), s.Done[name]))
+		}
+	}
+	fmt.Fprintf(out, "other events: %s\n", strings.Join(parts, ", "))
 }
 
 func (f *Failure) print(out io.Writer) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -167,10 +168,44 @@ func (w *World) readable(n *node, user crdt.AccountID, root crdt.Root) error {
 	if err != nil {
 		return err
 	}
-	if label := w.truth.label[root]; label == "" || text != content(label) {
+	label := w.truth.label[root]
+	if text == "" {
+		if text, err = n.pull(root); err != nil {
+			return err
+		}
+		if text == "" && !w.final { // nobody who has it can be reached now
+			read[root] = false
+			return nil
+		}
+	}
+	if label == "" || text != content(label) {
 		w.fail("I10", "%s: the content of %q is %.40q", n.name, label, text)
 	}
 	return nil
+}
+
+// pull gets a content from a replica that has it and can be reached, as comm
+// does when a client wants to read it (6.6).
+func (n *node) pull(root crdt.Root) (string, error) {
+	for _, peer := range n.w.nodes {
+		if peer == n || !peer.up || !n.w.passes(n, peer) || !n.w.passes(peer, n) {
+			continue
+		}
+		chunks, err := peer.chunks(&causal.Entry{Bodies: []crdt.Root{root}})
+		if err != nil {
+			return "", err
+		}
+		for _, c := range chunks {
+			if err := n.replica.PutBodyChunk(c.root, c.index, c.data, c.last); err != nil {
+				return "", fmt.Errorf("%s takes a body: %w", n.name, err)
+			}
+		}
+		if text, err := n.body(root); text != "" || err != nil {
+			n.w.stats.Done["(pull)"]++
+			return text, err
+		}
+	}
+	return "", nil
 }
 
 // checkList checks the list of mailboxes: N2, N3, N4.

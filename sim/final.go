@@ -36,8 +36,10 @@ func (w *World) finish() error {
 
 // heal starts all replicas and connects them.
 func (w *World) heal() error {
+	w.final = true
 	clear(w.blocked)
 	for _, n := range w.nodes {
+		n.changed = true
 		if n.up {
 			n.fuse.arm("")
 			continue

@@ -30,6 +30,7 @@ type World struct {
 	keepTrace bool
 	stats     Stats
 	violation *Violation
+	final     bool // all faults are over
 
 	plant fakeFault
 }
