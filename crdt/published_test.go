@@ -20,7 +20,15 @@ type pubOp struct {
 	set     uint8 // ids that a delete observed
 }
 
-func (o pubOp) String() string { return fmt.Sprintf("%s(%d,%d,%03b)", o.kind, o.id, o.msg, o.set) }
+func (o pubOp) String() string {
+	switch o.kind {
+	case "delete":
+		return "delete " + pubSet(o.set)
+	case "expunge", "store":
+		return fmt.Sprintf("%s %d of %d", o.kind, o.id, o.msg)
+	}
+	return fmt.Sprintf("%s %d", o.kind, o.id)
+}
 
 func (s pubState) apply(o pubOp) pubState {
 	own, msg := uint8(1)<<o.id, uint8(1)<<o.msg
@@ -41,11 +49,13 @@ func (s pubState) apply(o pubOp) pubState {
 	return s
 }
 
-// pubConditions are the side conditions of the commutation lemmas.
-var pubConditions = []struct {
+// pubCondition is a side condition of the commutation lemmas.
+type pubCondition struct {
 	name string
 	ok   func(a, b pubOp) bool
-}{
+}
+
+var pubConditions = []pubCondition{
 	{"an id that delete removes is not the other's own", func(a, b pubOp) bool {
 		return a.kind != "delete" || b.kind == "delete" || a.set&(1<<b.id) == 0
 	}},
