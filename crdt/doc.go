@@ -54,15 +54,50 @@
 //
 // The model of Jungnickel, Oldenburg and Loibl (OPODIS 2017, proven in
 // Isabelle/HOL as IMAP-CRDT) gives the observed-remove sets of mailboxes and the
-// add-wins of new messages; its side conditions are tested. The rest (immutable
-// messages, UIDs, MODSEQ, MOVE, RENAME) was found with an executable model, whose
-// counterexamples are scripts here:
+// add-wins of new messages. The rest (immutable messages, UIDs, MODSEQ, MOVE,
+// RENAME) was found with an executable model; the definition is crdt.md.
 //
-//	C1   immediate re-issue on both sides never ends      testdata/scripts/c01_livelock
+// # Where to look
+//
+// Section of the definition, code, and the tests that are about it. Scripts are in
+// testdata/scripts and run by TestScripts. What is said of all operations is
+// tested by TestConcurrentOperationsCommute, TestConvergence, TestExhaustive and
+// TestAgainstModel; make mutants puts a fault into each of these rules.
+//
+//	A    published model             (its rules only)                TestPublishedScripts TestPublishedConditionsAreNeeded
+//	1    state, HLC, dots, vectors   state.go types.go vector.go     TestVC TestClockBehind
+//	1    UIDs of a slot              uid.go site.go                  TestClasses TestIssue
+//	2    operations                  op.go effect.go prepare.go      TestImpossible TestApplyTwice TestNothingToDo
+//	2    encoding                    codec.go codec_op.go            TestOpRoundTrip TestEncodingIsStable
+//	2.1  reconcile                   work.go                         TestRemovalReportsEveryUID
+//	2.1  re-issue and nudge          tick.go                         TestReissuesEnd TestTickTimes TestNudgeCarriesHorizon
+//	2.2  horizon                     site.go                         c13_uidnext_after_restart
+//	2.3  twins                       work.go                         c17_moves
+//	2.5  FLAGS, SUBSCRIBE, provision flag.go mailbox_prepare.go      flags TestSameValueLater
+//	3.1  remove wins                 effect.go                       c09_store_expunge TestConditionsAreNeeded
+//	3.2  add wins over DELETE        mailbox_effect.go               c16_mailbox_races
+//	3.3  flags                       flag.go                         flags TestFlagTies
+//	4.1  MODSEQ where it is applied  work.go                         c08_modseq
+//	4.2  MODSEQs of other replicas   token.go checkpoint.go          TestFloorRandom TestFloorExhaustive TestRoaming
+//	4.2  what a client is told       resync.go                       c04_hidden_there c06_several_uids
+//	4.3  evidence                    evidence.go                     c05_uidnext_elsewhere TestEvidenceBounds
+//	4.4  forgotten vanished UIDs     resync.go                       vanished_pruned
+//	5    names, UIDVALIDITY, TOUCH   name.go validity.go             names TestListOfConflicts TestValidityEnds TestUIDValidityRounds
+//	6.2  contents                    content.go                      TestCollect TestContentsRandom
+//	6.5  eras                        renumber.go                     eras TestUIDSpaceEnds TestRenumberMargins
+//	7    invariants                  audit.go                        TestAuditFinds
+//
+// # Counterexamples
+//
+// Those of crdt.md section 9, each with the script or test that holds it.
+//
+//	C1   immediate re-issue on both sides never ends      c01_livelock TestReissuesEnd
 //	C2   a refused UID must be reported as vanished       c02_vanish_unshown
 //	C3   also one that is refused long after it was told  c03_refused_later
 //	C4   a MODSEQ is given while a message is hidden      c04_hidden_there
+//	C5   UIDNEXT of a replica that knew more              c05_uidnext_elsewhere
 //	C6   replicas show one message by different UIDs      c06_several_uids
+//	C7   shown and told, then the power fails             mailstore.TestUIDIsOnDiskBeforeItIsTold mailstore.TestRestoredBackupIsNoticed
 //	C8   MODSEQ of the origin lies below the announced    c08_modseq
 //	C9   STORE brings back what was expunged              c09_store_expunge
 //	C10  MOVE arrives after the body was deleted          c10_move_expunge_body
@@ -72,9 +107,10 @@
 //	C15  DELETE and CREATE restart the UIDs               c15_delete_create
 //	C16  races of CREATE, DELETE, RENAME, APPEND          c16_mailbox_races
 //	C17  MOVE against MOVE and EXPUNGE                    c17_moves
+//	C20  a later removal is not stable yet                c20_second_removal
+//	C22  a session that moved away wakes up               mailstore.TestFenceAndRefusal
 //	C23  a change is told nowhere when a session moves    c23_told_elsewhere
 //
-// Not here yet: hold-down of deliveries, twins by the cause of a replayed command (Cause is
-// kept with each message), snapshots, renumbering near the end of the UID space
-// ([ErrUIDSpace] says so).
+// Not here yet: hold-down of deliveries, twins by the cause of a replayed command
+// (Cause is kept with each message), snapshots.
 package crdt
