@@ -31,9 +31,9 @@
 //
 // # Locks
 //
-// In this order: account.mu (the head of one account), Replica.seq (numbers,
+// In this order: upkeep.doing (of work that no client waits for), account.mu (the head of one account), Replica.seq (numbers,
 // time, order of batches), then one of accountTable.mu, publisher.pub,
-// Replica.durable, ticker.mu, Store.mu, which are held for moments. Of these
+// Replica.durable, ticker.mu, tokens.mu, upkeep.mu, Store.mu, which are held for moments. Of these
 // only accountTable.mu encloses another, Store.mu. The Replicator is called
 // with none of them held, so that it may call back.
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,12 +14,18 @@ import (
 	"github.com/go-pluto/pluto/crdt/crdttest"
 )
 
-// wall is a clock that tests move on.
-type wall struct{ now time.Time }
+// wall is a clock that tests move on; replicas read it in their own goroutines, too.
+type wall struct{ ms atomic.Int64 }
 
-func newWall() *wall { return &wall{time.UnixMilli(1_800_000_000_000)} }
+func newWall() *wall {
+	w := new(wall)
+	w.ms.Store(1_800_000_000_000)
+	return w
+}
 
-func (w *wall) wait(d time.Duration) { w.now = w.now.Add(d) }
+func (w *wall) now() time.Time { return time.UnixMilli(w.ms.Load()) }
+
+func (w *wall) wait(d time.Duration) { w.ms.Add(d.Milliseconds()) }
 
 // timed returns nodes of slots 1 to n with the wall's time.
 func timed(t testing.TB, w *wall, n int, change func(*ReplicaOptions)) []*node {
@@ -26,7 +33,7 @@ func timed(t testing.TB, w *wall, n int, change func(*ReplicaOptions)) []*node {
 	for slot := range n {
 		d := &node{t: t, fs: vfs.NewCrashableMem(), slot: crdt.Slot(slot + 1)}
 		d.set = func(o *ReplicaOptions) {
-			o.Now = func() time.Time { return w.now }
+			o.Now = w.now
 			if change != nil {
 				change(o)
 			}
@@ -172,7 +179,7 @@ func TestModSeqFromAhead(t *testing.T) {
 	w := newWall()
 	n := timed(t, w, 1, nil)[0]
 	mustAppend(t, n.session(), "INBOX", "a")
-	ahead := crdt.TimeAt(w.now.Add(50*time.Minute).UnixMilli(), 2)
+	ahead := crdt.TimeAt(w.now().Add(50*time.Minute).UnixMilli(), 2)
 	c := crdttest.QResync{}
 	n.resync(&c, "INBOX", false)
 	c.ModSeq = uint64(ahead)
@@ -188,8 +195,8 @@ func TestModSeqFromAhead(t *testing.T) {
 	}
 	s := n.session()
 	m := mustSelect(t, s, "INBOX")
-	got, err := m.Resync(ctxOf(t), Known{UIDValidity: m.UIDValidity(), ModSeq: crdt.TimeAt(w.now.Add(3*time.Hour).UnixMilli(), 2)})
-	if err != nil || got.ModSeq > crdt.TimeAt(w.now.Add(time.Hour).UnixMilli(), 15) {
+	got, err := m.Resync(ctxOf(t), Known{UIDValidity: m.UIDValidity(), ModSeq: crdt.TimeAt(w.now().Add(3*time.Hour).UnixMilli(), 2)})
+	if err != nil || got.ModSeq > crdt.TimeAt(w.now().Add(time.Hour).UnixMilli(), 15) {
 		t.Errorf("a MODSEQ from nowhere moves the clock: %v, %v", got.ModSeq, err)
 	}
 }

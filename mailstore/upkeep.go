@@ -19,10 +19,12 @@ const sweepStep = 2000
 
 // upkeep is what a replica does for itself, now and then.
 type upkeep struct {
-	mu     sync.Mutex
-	prune  map[boxOf]struct{} // mailboxes with too many vanished UIDs
-	cursor []byte             // where the sweep goes on, nil: it is done
+	mu    sync.Mutex
+	prune map[boxOf]struct{} // mailboxes with too many vanished UIDs
 
+	// Of Upkeep, held while it runs and around nothing else; taken first of all.
+	doing             sync.Mutex
+	cursor            []byte // where the sweep goes on, nil: it is done
 	did, wrote, swept time.Time
 }
 
@@ -60,13 +62,19 @@ func (r *Replica) upkeepLoop() {
 // Upkeep does what is due of the work that no client waits for: it keeps
 // checkpoints (crdt.md 4.2) and forgets what vanished long ago (4.4). The replica
 // does it by itself every ten seconds, and with ManualTicks in the first Tick
-// after them; tests may do it more often. One call at a time.
+// after them; tests may do it more often.
 func (r *Replica) Upkeep() {
 	if r.store.enter() != nil {
 		return
 	}
 	defer r.store.leave()
-	u, now := &r.upkeep, r.opts.Now()
+	r.upkeep.doing.Lock()
+	defer r.upkeep.doing.Unlock()
+	r.doUpkeep(r.opts.Now())
+}
+
+func (r *Replica) doUpkeep(now time.Time) {
+	u := &r.upkeep
 	u.did = now
 	r.noteTokens()
 	if now.Sub(u.wrote) >= writeEvery || now.Before(u.wrote) {
@@ -87,7 +95,10 @@ func (r *Replica) Upkeep() {
 
 // upkeepIfDue is Upkeep where no goroutine does it.
 func (r *Replica) upkeepIfDue() {
-	if now := r.opts.Now(); now.Sub(r.upkeep.did) >= upkeepEvery || now.Before(r.upkeep.did) {
+	r.upkeep.doing.Lock()
+	did := r.upkeep.did
+	r.upkeep.doing.Unlock()
+	if now := r.opts.Now(); now.Sub(did) >= upkeepEvery || now.Before(did) {
 		r.Upkeep()
 	}
 }
