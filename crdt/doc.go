@@ -30,6 +30,8 @@
 //     later is shown, and both are removed together.
 //   - Two writers of one flag: the later by hybrid clock wins; different flags do
 //     not disturb each other.
+//   - A content is there as long as an instance refers to it, or an operation that
+//     is still to come may ([Collect]); then it goes, and leaves nothing behind.
 //   - An operation touches the messages that it names and a constant number of
 //     other records; only operations on the mailbox list read that list.
 //   - Apply is total. An operation that no correct replica makes is refused with

@@ -18,6 +18,9 @@
 //     given, and changes of one account in the order in which they happened.
 //     UIDs that appear in successive views of a mailbox only rise.
 //   - Numbers are never used twice: neither those of operations nor UIDs.
+//   - Nothing is kept of what is over: what all members have applied is cut off
+//     the log, and a content goes when nothing can refer to it any more. Nobody
+//     reads half of one because of that.
 //   - Memory holds what is used: an account or mailbox that nobody uses costs
 //     nothing (but for the few used last), a message body at most one chunk.
 //
@@ -31,14 +34,18 @@
 //
 // # Locks
 //
-// In this order: upkeep.doing (of work that no client waits for), account.mu (the head of one account), Replica.seq (numbers,
-// time, order of batches), then one of accountTable.mu, publisher.pub,
-// Replica.durable, ticker.mu, tokens.mu, upkeep.mu, Store.mu, which are held for moments. Of these
-// only accountTable.mu encloses another, Store.mu. The Replicator is called
+// In this order: upkeep.doing and collector.working (of work that no client
+// waits for), account.mu (the head of one account), Replica.seq (numbers, time,
+// order of batches), then one of accountTable.mu, publisher.pub, Replica.durable,
+// ticker.mu, tokens.mu, upkeep.mu, collector.mu, contents.mu, puller.mu, Store.mu,
+// which are held for moments. Of these only accountTable.mu encloses another,
+// Store.mu. The Replicator and the BodySource are called
 // with none of them held, so that it may call back.
 //
 // # Files
 //
 // keys.go says what lies where. commit.go is the way of a change, publish.go
 // its end; tx.go is the account as crdt sees it; log.go takes in what peers did.
+// content.go is the bodies: incoming.go and pull.go bring them, collect.go takes
+// away what nothing refers to any more, and the log that everybody has.
 package mailstore
