@@ -6,7 +6,9 @@ import "fmt"
 // HIGHESTMODSEQ of a mailbox is told to a client: messages that were delivered
 // here long ago ([Policy].Hidden) and are still hidden get another UID, so that
 // they are shown at once. Other replicas conclude from a MODSEQ what this one has
-// shown (crdt.md 4.2). There is rarely anything: the tick has done it long before.
+// shown (crdt.md 4.2). s.Mod is what HIGHESTMODSEQ may be raised to by then, 0 if it
+// stays ([Site.AnnounceAbove]). There is rarely anything: the tick has done it long
+// before.
 func (s *Site) Unhide(box MailboxID) ([]Payload, error) {
 	list, err := s.State.Awaiting()
 	if err != nil {
@@ -29,7 +31,7 @@ func (s *Site) Unhide(box MailboxID) ([]Payload, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := max(b.High, TimeAt(s.Now, s.Self.Slot))
+	now := max(b.High, s.Mod, TimeAt(s.Now, s.Self.Slot))
 	var late []*Message
 	for _, m := range waiting {
 		if m.Exp == 0 && now >= m.Arrived.add(s.Self.policy().Hidden) {

@@ -31,7 +31,7 @@ func (s *Account) Select(ctx context.Context, name string, readOnly bool) (*Mail
 		if err != nil {
 			return err
 		}
-		if err := t.mayTell(b.ID); err != nil {
+		if err := t.mayTell(b.ID, 0); err != nil {
 			return err
 		}
 		if err := t.announce(b.ID); err != nil {

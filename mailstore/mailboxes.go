@@ -110,7 +110,7 @@ func (s *Account) Status(ctx context.Context, name string) (Status, error) {
 		if err != nil {
 			return err
 		}
-		if err := t.mayTell(b.ID); err != nil {
+		if err := t.mayTell(b.ID, 0); err != nil {
 			return err
 		}
 		next, high, err := t.site().Announce(b.ID)

@@ -61,18 +61,24 @@ func (m *Mailbox) Resync(ctx context.Context, known Known) (Resync, error) {
 func (m *Mailbox) Floor(modSeq crdt.Time) crdt.Floor { return m.s.a.r.floor(modSeq) }
 
 // hiddenError says that a MODSEQ of a mailbox cannot be told yet.
-type hiddenError struct{ box crdt.MailboxID }
+type hiddenError struct {
+	box  crdt.MailboxID
+	upTo crdt.Time
+}
 
 func (e *hiddenError) Error() string { return "messages are hidden for too long" }
 
-// mayTell returns a hiddenError if HIGHESTMODSEQ of a mailbox must not be told now.
-func (t *tx) mayTell(id crdt.MailboxID) error {
+// mayTell returns a hiddenError if HIGHESTMODSEQ of a mailbox must not be told now,
+// which may be raised up to upTo for that.
+func (t *tx) mayTell(id crdt.MailboxID, upTo crdt.Time) error {
 	if t.lenient {
 		return nil
 	}
-	late, err := t.site().Unhide(id)
+	site := t.site()
+	site.Mod = upTo
+	late, err := site.Unhide(id)
 	if err == nil && len(late) > 0 {
-		err = &hiddenError{id}
+		err = &hiddenError{id, upTo}
 	}
 	return err
 }
@@ -91,22 +97,23 @@ func (s *Account) tell(ctx context.Context, f func(*tx) error) error {
 		if !errors.As(err, &hidden) {
 			return err
 		}
-		if lenient = s.unhide(ctx, hidden.box) != nil; ctx.Err() != nil {
+		if lenient = s.unhide(ctx, hidden) != nil; ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
 }
 
 // unhide gives what is hidden for too long other UIDs.
-func (s *Account) unhide(ctx context.Context, box crdt.MailboxID) error {
-	return s.change(ctx, func(t *tx) ([]crdt.Payload, error) { return t.site().Unhide(box) }, nil)
+func (s *Account) unhide(ctx context.Context, hidden *hiddenError) error {
+	return s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
+		site := t.site()
+		site.Mod = hidden.upTo
+		return site.Unhide(hidden.box)
+	}, nil)
 }
 
 func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 	id := m.box.id
-	if err := t.mayTell(id); err != nil {
-		return Resync{}, err
-	}
 	b, err := t.peek(id)
 	if err != nil {
 		return Resync{}, err
@@ -115,8 +122,15 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 	if b.UIDValidity() != known.UIDValidity {
 		floor = crdt.Floor{}
 	}
+	var above crdt.Time
+	if !floor.Own {
+		above = t.a.r.observe(known.ModSeq)
+	}
+	if err := t.mayTell(id, above); err != nil {
+		return Resync{}, err
+	}
 	var out Resync
-	if out.View, err = t.announceAbove(m.box, known.ModSeq, floor.Own); err != nil {
+	if out.View, err = t.announceAbove(m.box, known.ModSeq, above); err != nil {
 		return Resync{}, err
 	}
 	out.ModSeq = out.View.HighestModSeq()
@@ -151,13 +165,11 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 	return out, nil
 }
 
-// announceAbove raises the horizon, and HIGHESTMODSEQ above a foreign MODSEQ, and
-// returns the view with both.
-func (t *tx) announceAbove(box *openBox, have crdt.Time, own bool) (*View, error) {
+// announceAbove raises the horizon, and HIGHESTMODSEQ above a foreign MODSEQ to
+// above, and returns the view with both.
+func (t *tx) announceAbove(box *openBox, have, above crdt.Time) (*View, error) {
 	site := t.site()
-	if !own {
-		site.Mod = t.a.r.observe(have)
-	}
+	site.Mod = above
 	before, err := t.peek(box.id)
 	if err != nil {
 		return nil, err

@@ -249,6 +249,37 @@ func TestSelectShowsHidden(t *testing.T) {
 	}
 }
 
+// TestModSeqFromAheadShowsHidden: a client brings a MODSEQ from a replica whose
+// clock is ahead. What is told after it is above that, and so says that all has
+// been shown for long; a message that was hidden a moment ago is shown first.
+func TestModSeqFromAheadShowsHidden(t *testing.T) {
+	w := newWall()
+	nodes := timed(t, w, 2, func(o *ReplicaOptions) {
+		o.ManualTicks, o.Policy = true, crdt.Policy{Batch: 1 << 40, Wait: 1 << 40, Hidden: 10_000}
+	})
+	a, b := nodes[0], nodes[1]
+	mustAppend(t, a.session(), "INBOX", "a")
+	sb := b.session()
+	mustAppend(t, sb, "INBOX", "b")
+	mustSelect(t, sb, "INBOX").Close()
+	b.pull(a)
+	m := mustSelect(t, sb, "INBOX")
+	if m.View().Len() != 1 {
+		t.Fatal("the message of a is not hidden")
+	}
+	ahead := crdt.TimeAt(w.now.Add(time.Minute).UnixMilli(), 1)
+	got, err := m.Resync(ctxOf(t), Known{UIDValidity: m.UIDValidity(), ModSeq: ahead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.View.Len() != 2 {
+		t.Errorf("MODSEQ %d is told, a minute above the time at which a message was hidden that still is", got.ModSeq)
+	}
+	if got.ModSeq < ahead {
+		t.Errorf("MODSEQ %d after %d", got.ModSeq, ahead)
+	}
+}
+
 // TestVanishedIsForgotten: what vanished is kept as long and as much as
 // configured, and clients from before are told by what they know.
 func TestVanishedIsForgotten(t *testing.T) {
