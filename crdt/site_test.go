@@ -315,3 +315,25 @@ func TestLookup(t *testing.T) {
 		}
 	}
 }
+
+// TestTickClockSetBack: a clock that is set back while a message waits does not
+// make it wait until the clock is where it was.
+func TestTickClockSetBack(t *testing.T) {
+	w := newWorld(2)
+	for i := range 2 {
+		if _, err := w.do(1-i, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Root: Root{byte(i)}}}, true) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.announce(1, Inbox)
+	w.deliver(0, 1) // 17, refused
+	for _, leader := range []bool{true, false} {
+		s := w.site(1)
+		s.Self.Leader = leader
+		s.Now -= 8 * 3600 * 1000
+		list, next, err := s.Tick(false)
+		if err != nil || len(list) != 1 || list[0].kind() != kindReissue || next != 0 {
+			t.Errorf("leader %v: %v, next %d, %v", leader, list, next, err)
+		}
+	}
+}

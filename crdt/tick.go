@@ -74,7 +74,6 @@ func (s *Site) tickBox(list []Instance, force bool) (payloads []Payload, next in
 	}
 	var issue, nudge []*Message
 	due := func(at int64) bool {
-		// A wait that seems to begin later than now began on a clock that was set back.
 		if force || s.Now >= at {
 			return true
 		}
@@ -84,7 +83,7 @@ func (s *Site) tickBox(list []Instance, force bool) (payloads []Payload, next in
 	policy := s.Self.policy()
 	oldest := policy.Batch + s.Now
 	for _, m := range waiting {
-		oldest = min(oldest, m.Refused+policy.Batch)
+		oldest = min(oldest, s.since(m)+policy.Batch)
 	}
 	for _, m := range waiting {
 		switch {
@@ -94,7 +93,7 @@ func (s *Site) tickBox(list []Instance, force bool) (payloads []Payload, next in
 			}
 		case due(s.patience(b, m)):
 			issue = append(issue, m)
-		case m.Nudged != m.Reg && due(min(m.Refused, s.Now)+policy.Batch):
+		case m.Nudged != m.Reg && due(s.since(m)+policy.Batch):
 			nudge = append(nudge, m)
 		}
 	}
@@ -124,13 +123,23 @@ func (s *Site) waiting(list []Instance) ([]*Message, error) {
 	return out, nil
 }
 
+// since returns the moment since which a message waits. One that is yet to come
+// is of a clock that has been set back since: nobody knows how long it has been,
+// so it has been long enough.
+func (s *Site) since(m *Message) int64 {
+	if m.Refused > s.Now {
+		return 0
+	}
+	return m.Refused
+}
+
 // patience returns until when this replica leaves a refused UID to the leader: a
 // short time while the message is hidden, until the mailbox has been quiet for
 // long while it is shown under an older UID.
 func (s *Site) patience(b *Mailbox, m *Message) int64 {
 	policy := s.Self.policy()
 	rank := int64(max(s.Self.Rank, 1)) * policy.Wait
-	since := min(m.Refused, s.Now)
+	since := s.since(m)
 	if m.Exp == 0 {
 		return since + rank
 	}

@@ -461,3 +461,13 @@ func TestReplicatorLearnsEarlierCommits(t *testing.T) {
 		t.Errorf("told of operation %d, the last one is %d", c.n, want)
 	}
 }
+
+// TestTickerClockSetBack: what waits for a moment far ahead waits for one of a
+// clock that was set back.
+func TestTickerClockSetBack(t *testing.T) {
+	k := ticker{due: map[crdt.AccountID]int64{1: 8 * 3600_000, 2: 50, 3: 1300_000, 4: 100}}
+	due, next := k.take(100)
+	if !slices.Equal(due, []crdt.AccountID{1, 2, 4}) || next != 1300_000 {
+		t.Errorf("due %v, next %d", due, next)
+	}
+}

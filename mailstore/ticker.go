@@ -19,6 +19,10 @@ const tickDelay = 10
 // retryDelay is when a tick that failed is tried again, in milliseconds.
 const retryDelay = 1000
 
+// maxTickDelay is longer than anything asks to be left alone, in milliseconds. A
+// moment that is further ahead is of a clock that has been set back since.
+const maxTickDelay = 3600_000
+
 // ticker lets time pass for the accounts that wait for something: messages
 // whose UID was refused here. All others cost nothing.
 type ticker struct {
@@ -47,7 +51,7 @@ func (t *ticker) take(now int64) (due []crdt.AccountID, next int64) {
 	defer t.mu.Unlock()
 	for id, at := range t.due {
 		switch {
-		case at <= now:
+		case at <= now || at-now > maxTickDelay:
 			due = append(due, id)
 			delete(t.due, id)
 		case next == 0 || at < next:
