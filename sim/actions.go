@@ -54,6 +54,7 @@ var table = []action{
 	{"status", "S box", command, 5, (*generator).sessionBox, runStatus},
 	{"list", "S", command, 2, (*generator).anySession, runList},
 	{"roam", "C R A box", command, 8, (*generator).roam, runRoam},
+	{"resync", "C R A box", command, 16, (*generator).roam, runResync},
 
 	{"connect", "R R", network, 30, (*generator).connect, runConnect},
 	{"deliver", "R R count", network, 60, (*generator).deliver, runDeliver},
@@ -405,7 +406,11 @@ func runList(w *World, a *args) (string, error) {
 	return "OK " + strings.Join(names, " "), nil
 }
 
-func runRoam(w *World, a *args) (string, error) {
+func runRoam(w *World, a *args) (string, error)   { return w.visit(a, (*roamer).fetch) }
+func runResync(w *World, a *args) (string, error) { return w.visit(a, (*roamer).resync) }
+
+// visit has a roaming client look at a mailbox of a replica.
+func (w *World) visit(a *args, look func(*roamer, *visit) (string, error)) (string, error) {
 	id, n := a.number(), w.node(a.number())
 	user, ok := w.userOf(a.number())
 	name := a.text()
@@ -414,10 +419,10 @@ func runRoam(w *World, a *args) (string, error) {
 	}
 	c := w.roamers[id]
 	if c == nil {
-		c = &roamer{boxes: make(map[string]*cache)}
+		c = &roamer{id: id, caches: make(map[string]*cache), synced: make(map[string]*synced)}
 		w.roamers[id] = c
 	}
-	return w.roam(c, n, user, name)
+	return w.roam(c, n, user, name, look)
 }
 
 // stream returns the stream that the next two arguments name.
@@ -595,5 +600,5 @@ func runAudit(w *World, a *args) (string, error) {
 	if n == nil || !n.up {
 		return "", errSkip
 	}
-	return "", n.audit()
+	return "", n.audit(false)
 }

@@ -180,66 +180,6 @@ func (s *session) append(box, label string, flags []string) (mailstore.Appended,
 	return s.account.Append(background, box, []mailstore.NewMessage{{Staging: st, Flags: flags, Structure: []byte(label)}})
 }
 
-// roamer is a client that keeps what it fetched and goes from replica to
-// replica. It asks for what is new by UIDNEXT alone and never forgets.
-type roamer struct {
-	boxes map[string]*cache // by account and name
-}
-
-type cache struct {
-	user        crdt.AccountID
-	uidValidity uint32
-	next        crdt.UID
-	rows        map[crdt.UID]crdt.Root
-}
-
-// roam brings the client's cache of a mailbox up to date at a replica.
-func (w *World) roam(c *roamer, n *node, user crdt.AccountID, name string) (string, error) {
-	n.changed = true
-	account, err := n.replica.Open(background, user, w.login(user), w.sessionID())
-	if err != nil {
-		return "", err
-	}
-	defer account.Close()
-	box, err := account.Select(background, name, true)
-	if n.died() {
-		return "power failure", nil
-	}
-	if errors.Is(err, mailstore.ErrNonexistent) {
-		return "NO", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	v := box.View()
-	w.tell(n, user, box.ID(), v.UIDNext(), v.HighestModSeq())
-	key := fmt.Sprintf("%d/%s", user, name)
-	x := c.boxes[key]
-	if x == nil || x.uidValidity != box.UIDValidity() {
-		x = &cache{user: user, uidValidity: box.UIDValidity(), rows: make(map[crdt.UID]crdt.Root)}
-		c.boxes[key] = x
-	}
-	x.take(w, fmt.Sprintf("roaming client at %s in %q", n.name, name), v)
-	return fmt.Sprintf("OK %d messages, UIDNEXT %d", len(x.rows), x.next), nil
-}
-
-// take does UID FETCH n:* for the n that the client expects next. What it has
-// under other UIDs must not have become something else (I3).
-func (x *cache) take(w *World, who string, v *mailstore.View) {
-	var m mailstore.Message
-	for i := range v.Len() {
-		v.At(i, &m)
-		root, have := x.rows[m.UID]
-		if have && root != m.Root {
-			w.fail("I3", "%s: UID %d is %q, was %q", who, m.UID, w.truth.label[m.Root], w.truth.label[root])
-		}
-		if m.UID >= x.next {
-			x.rows[m.UID] = m.Root
-		}
-	}
-	x.next = max(x.next, v.UIDNext())
-}
-
 // finishClients has every session and roaming client look at last.
 func (w *World) finishClients() error {
 	for _, id := range slices.Sorted(maps.Keys(w.sessions)) {
@@ -251,7 +191,10 @@ func (w *World) finishClients() error {
 		s.update(s.box.View())
 		s.complete()
 	}
-	return w.endStep()
+	if err := w.endStep(); err != nil {
+		return err
+	}
+	return w.finishRoamers()
 }
 
 // complete checks that a session that has looked at last sees what is shown.

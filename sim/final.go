@@ -179,7 +179,7 @@ func (w *World) agree() error {
 		}
 	}
 	for _, n := range w.nodes {
-		if err := n.audit(); err != nil {
+		if err := n.audit(true); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ type frame struct {
 	chunks    []chunk
 	entry     causal.Entry
 	heartbeat crdt.VC // what the sender has applied; no operation is in the frame then
+	clock     crdt.Time
 }
 
 type chunk struct {
@@ -162,6 +163,7 @@ func (s *stream) deliver(count int) error {
 		s.up = s.up[1:]
 		if f.heartbeat != nil {
 			n.machine.Heard(s.from.name, s.from.origin, f.heartbeat)
+			n.replica.Heard(s.from.origin, f.clock, f.heartbeat)
 			continue
 		}
 		for _, c := range f.chunks {
@@ -227,7 +229,7 @@ func (n *node) beat() {
 		if s == nil || !s.open || len(logged) == 0 || len(s.up) > 0 && s.up[len(s.up)-1].heartbeat != nil {
 			continue
 		}
-		s.up = append(s.up, frame{heartbeat: logged})
+		s.up = append(s.up, frame{heartbeat: logged, clock: n.replica.Clock()}) // read after logged
 	}
 }
 

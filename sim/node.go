@@ -164,7 +164,7 @@ func (n *node) start() error {
 	replica.SetReplicator(replicator{n})
 	n.next = n.clock()
 	n.checkKept()
-	return n.audit()
+	return n.audit(false)
 }
 
 // rank orders those who re-issue when the leader does not.
@@ -189,12 +189,13 @@ func (n *node) checkKept() {
 	}
 }
 
-// audit has the replica check itself.
-func (n *node) audit() error {
+// audit has the replica check itself. Unless all are there, contents may be
+// missing that were not pulled from others yet, or were and not synced.
+func (n *node) audit(all bool) error {
 	for _, user := range n.w.users() {
 		err := n.replica.Audit(user)
-		if errors.Is(err, mailstore.ErrUnavailable) && !n.w.final {
-			continue // a content that nobody who can be reached has
+		if errors.Is(err, mailstore.ErrUnavailable) && !all {
+			continue
 		}
 		if err != nil {
 			n.w.fail("audit", "%s, account %d: %v", n.name, user, err)
