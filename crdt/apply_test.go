@@ -26,6 +26,7 @@ func TestImpossible(t *testing.T) {
 		"time beyond 53 bits":       {Dot: Dot{2, 1}, Time: 1<<53 | 1, Payload: &Touch{a, 1}},
 		"depends on itself":         {Dot: Dot{2, 1}, Time: time, Deps: VC{{2, 1}}, Payload: &Touch{a, 1}},
 		"append to nowhere":         {Payload: &Append{Box: 77}},
+		"append hidden for ever":    {Payload: &Append{Messages: []Added{good}, Hold: 1 << 30}},
 		"append without UID":        {Payload: &Append{Messages: []Added{good, {}}}},
 		"append beyond the UIDs":    {Payload: &Append{Messages: []Added{{UID: MaxNumber + 1}}}},
 		"UID of another slot":       {Payload: &Append{Messages: []Added{{UID: 33}}}},

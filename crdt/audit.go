@@ -90,6 +90,9 @@ func (a *audit) mailbox(b *Mailbox) error {
 		sum.Instances++
 		a.live[m.Root]++
 		sum.count(m, true)
+		if m.Held {
+			sum.Held++
+		}
 		if other, ok := shown[m.Exp]; ok && m.Exp != 0 {
 			a.find("mailbox %q: UID %d is %v and %v", b.Name.Value, m.Exp, other, t)
 		}
@@ -111,12 +114,12 @@ func (a *audit) mailbox(b *Mailbox) error {
 }
 
 type counts struct {
-	Instances, Messages, Unseen, Deleted uint32
-	Bytes                                uint64
+	Instances, Held, Messages, Unseen, Deleted uint32
+	Bytes                                      uint64
 }
 
 func counters(b *Mailbox) counts {
-	return counts{b.Instances, b.Messages, b.Unseen, b.Deleted, b.Bytes}
+	return counts{b.Instances, b.Held, b.Messages, b.Unseen, b.Deleted, b.Bytes}
 }
 
 func (a *audit) record(b *Mailbox) error {
@@ -195,9 +198,9 @@ func (a *audit) waiting(name string, b *Mailbox, m *Message, loses bool) {
 	switch {
 	case loses && m.Exp != 0:
 		a.find("%s: is shown as %d beside a newer twin", name, m.Exp)
-	case want != listed || want != (m.Refused != 0):
+	case want != listed || want != (m.Refused != 0 || m.Held) || m.Held && m.Refused != 0:
 		a.find("%s: awaits a UID: listed %v, since %d, should be %v", name, listed, m.Refused, want)
-	case want && m.Reg > b.H:
+	case want && !m.Held && m.Reg > b.H:
 		a.find("%s: UID %d could be shown above horizon %d", name, m.Reg, b.H)
 	}
 }

@@ -206,9 +206,25 @@ func (r *reader) added() Added {
 	}
 }
 
+// Bits of an Append.
+const (
+	withBody = 1 << iota
+	withHold // Hold follows
+)
+
 func (p *Append) encode(w *writer) {
 	w.fixed(uint64(p.Box))
-	w.bool(p.NewBody)
+	how := byte(0)
+	if p.NewBody {
+		how |= withBody
+	}
+	if p.Hold > 0 {
+		how |= withHold
+	}
+	w.byte(how)
+	if p.Hold > 0 {
+		w.uint(uint64(p.Hold))
+	}
 	w.uint(uint64(len(p.Messages)))
 	for i := range p.Messages {
 		w.added(&p.Messages[i])
@@ -217,7 +233,14 @@ func (p *Append) encode(w *writer) {
 
 func (p *Append) decode(r *reader) {
 	p.Box = MailboxID(r.fixed())
-	p.NewBody = r.bool()
+	how := r.byte()
+	if how&^(withBody|withHold) != 0 {
+		r.fail(errNumber)
+	}
+	p.NewBody = how&withBody != 0
+	if how&withHold != 0 {
+		p.Hold = r.uint32()
+	}
 	p.Messages = elements[Added](r, minAdded)
 	for i := range p.Messages {
 		p.Messages[i] = r.added()

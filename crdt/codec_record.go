@@ -11,7 +11,7 @@ const (
 	hasCause               // Cause
 	hasAliases             // All is not just Reg
 	hasBase                // Base
-	hasWait                // Refused, Tries, Nudged
+	hasWait                // Refused, Tries, Nudged, Due, Held
 	isHidden               // Exp is not Reg, it follows
 	hasAll     = hasMove | hasCause | hasAliases | hasBase | hasWait | isHidden
 )
@@ -57,6 +57,8 @@ func (m *Message) AppendBinary(dst []byte) []byte {
 		w.int(m.Refused)
 		w.byte(m.Tries)
 		w.uint(uint64(m.Nudged))
+		w.int(m.Due)
+		w.bool(m.Held)
 	}
 	return w.b
 }
@@ -75,7 +77,7 @@ func (m *Message) fields() byte {
 	if m.Base != 0 {
 		has |= hasBase
 	}
-	if m.Refused != 0 || m.Tries != 0 || m.Nudged != 0 {
+	if m.Refused != 0 || m.Tries != 0 || m.Nudged != 0 || m.Due != 0 || m.Held {
 		has |= hasWait
 	}
 	if m.Exp != m.Reg {
@@ -142,9 +144,10 @@ func (m *Message) decodeRare(r *reader, has byte) {
 	if has&hasBase != 0 {
 		m.Base = Time(r.uint())
 	}
-	m.Refused, m.Tries, m.Nudged = 0, 0, 0
+	m.Refused, m.Tries, m.Nudged, m.Due, m.Held = 0, 0, 0, 0, false
 	if has&hasWait != 0 {
 		m.Refused, m.Tries, m.Nudged = r.int(), r.byte(), r.uid()
+		m.Due, m.Held = r.int(), r.bool()
 	}
 }
 
@@ -168,7 +171,7 @@ func (b *Mailbox) AppendBinary(dst []byte) []byte {
 	for _, x := range [...]uint64{
 		uint64(b.Instances), uint64(b.N), uint64(b.H), uint64(b.High), uint64(b.MaxExp),
 		uint64(b.Messages), uint64(b.Unseen), uint64(b.Deleted), b.Bytes, uint64(b.VanFloor), uint64(b.Recent),
-		uint64(b.Evidence.Last), uint64(b.Evidence.Since), uint64(b.Evidence.Spent),
+		uint64(b.Evidence.Last), uint64(b.Evidence.Since), uint64(b.Evidence.Spent), uint64(b.Held),
 	} {
 		w.uint(x)
 	}
@@ -198,6 +201,7 @@ func DecodeMailbox(data []byte) (*Mailbox, error) {
 	b.Messages, b.Unseen, b.Deleted = r.uint32(), r.uint32(), r.uint32()
 	b.Bytes, b.VanFloor, b.Recent = r.uint(), Time(r.uint()), r.uid()
 	b.Evidence = Evidence{int64(r.uint()), int64(r.uint()), r.uid()}
+	b.Held = r.uint32()
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode mailbox: %w", err)
 	}

@@ -73,6 +73,9 @@ func everyOperation(w *world) []prepared {
 		{"copy", func(s *Site) (Payload, error) {
 			return s.PrepareAppend(b, []Added{{Root: Root{1}, Flags: []string{FlagSeen}}}, false)
 		}},
+		{"deliver", func(s *Site) (Payload, error) {
+			return s.PrepareDelivery(a, []Added{{Root: Root{23}}}, 100)
+		}},
 		{"expunge", func(s *Site) (Payload, error) { return s.PrepareExpunge(inA[:2]) }},
 		{"expunge twins", func(s *Site) (Payload, error) { return s.PrepareExpunge(inB[:1]) }},
 		{"expunge one twin", payload(&Expunge{inB[1:2]})},

@@ -29,6 +29,9 @@ func (p *Append) check(w *work) error {
 	if err != nil {
 		return err
 	}
+	if p.Hold > maxHold {
+		return impossible("hidden for %d ms", p.Hold)
+	}
 	for i := range p.Messages {
 		if err := w.checkAdded(era, &p.Messages[i]); err != nil {
 			return err
@@ -45,6 +48,7 @@ func (p *Append) effect(w *work) error {
 	for i := range p.Messages {
 		a := &p.Messages[i]
 		m := w.newMessage(i, a)
+		m.Due = w.due(p.Hold)
 		for _, f := range a.Flags {
 			m.setFlag(f, w.op.Time, true)
 		}

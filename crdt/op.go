@@ -39,11 +39,13 @@ type Added struct {
 
 type (
 	// Append adds messages to a mailbox: APPEND, COPY, delivery. NewBody says
-	// for which of them the content travels with the operation.
+	// for which of them the content travels with the operation, Hold how many ms
+	// after the operation's time they are shown (crdt.md 2.4).
 	Append struct {
 		Box      MailboxID
 		Messages []Added
 		NewBody  bool
+		Hold     uint32
 	}
 
 	// Store changes flags of instances (those listed and all live copies that

@@ -66,6 +66,9 @@ func (a *act) step(actions []string) {
 		case "append":
 			box, _ := a.box(i)
 			return s.PrepareAppend(box, a.fresh(), true)
+		case "post":
+			box, _ := a.box(i)
+			return s.PrepareDelivery(box, a.fresh(), int64(a.pick(600, "hold")))
 		case "copy":
 			box, _ := a.box(i)
 			dst, _ := a.box(i)
@@ -125,6 +128,10 @@ func (a *act) local(what string, i int) {
 	case "renumber":
 		box, _ := a.box(i)
 		w.renumber(i, box)
+	case "evidence":
+		box, _ := a.box(i)
+		w.now += 60_000
+		w.evidence(i, box, w.reps[i].mem.boxes[box].N+UID(a.pick(100, "above")))
 	case "approach":
 		// All replicas have heard of the UIDs that lie between.
 		box, _ := a.box(i)
@@ -173,7 +180,7 @@ var (
 	messageActions = []string{"append", "append", "store", "store", "expunge", "move", "copy", "sync", "announce", "watch"}
 	moveActions    = []string{"append", "store", "expunge", "move", "move", "move", "move", "sync", "sync"}
 	mailboxActions = []string{"create", "create", "delete", "rename", "append", "subscribe", "provision", "bind"}
-	eraActions     = []string{"renumber", "renumber", "approach", "append", "move"}
+	eraActions     = []string{"renumber", "renumber", "approach", "append", "move", "post", "evidence"}
 	systemActions  = []string{"deliver", "deliver", "deliver", "deliver", "deliver", "flow", "tick", "wait", "restart"}
 )
 
@@ -190,6 +197,7 @@ func TestConvergence(t *testing.T) {
 		{"moves", slices.Concat(moveActions, systemActions), true, []string{"A"}},
 		{"no leader", slices.Concat(messageActions, systemActions), false, []string{"A"}},
 		{"mailboxes", slices.Concat(mailboxActions, systemActions), true, nil},
+		{"deliveries", slices.Concat(messageActions, systemActions, []string{"post", "post", "post", "evidence"}), true, []string{"A"}},
 		{"eras", slices.Concat(messageActions, eraActions, systemActions), true, []string{"A"}},
 		{"eras and names", slices.Concat(mailboxActions, messageActions, eraActions, systemActions), false, []string{"A"}},
 		{"all", slices.Concat(messageActions, mailboxActions, systemActions), true, nil},

@@ -245,10 +245,18 @@ func (w *world) deliver(i, j int) bool {
 
 // tick runs what is due at replica i and returns when more is.
 func (w *world) tick(i int, force bool) int64 {
+	changed, shows, err := w.site(i).Reveal(force)
+	if err != nil {
+		w.truth.fail("reveal: %v", err)
+	}
+	if changed {
+		w.look(i)
+	}
 	list, next, err := w.site(i).Tick(force)
 	if err != nil {
 		w.truth.fail("tick: %v", err)
 	}
+	next = earlier(next, shows)
 	w.followUp(i, list)
 	if len(list) > 0 {
 		w.look(i)

@@ -46,7 +46,8 @@ type State interface {
 	PutSubscription(name string, r Register[bool]) error
 
 	// Await puts an instance on the list of those whose shown UID differs from
-	// their register and awaits a new one; Settle takes it off; Awaiting lists.
+	// their register, which await a new one or that they may be shown; Settle
+	// takes it off; Awaiting lists.
 	Await(Instance) error
 	Settle(Instance) error
 	Awaiting() ([]Instance, error)
@@ -97,6 +98,7 @@ type Mailbox struct {
 	Dots       []Dot            // observed-remove set of CREATEs
 	SpecialUse Register[string] // RFC 6154 attribute such as `\Sent`, or empty
 	Instances  uint32           // instances present, hidden ones too
+	Held       uint32           // of these, deliveries that are not shown yet (local)
 
 	N    UID  // largest UID ever issued or heard of here; never decreases
 	H    UID  // horizon: largest UID ever told to a client here; set to N at every start of the process
@@ -143,6 +145,8 @@ type Message struct {
 	Refused int64 // Unix ms when the register value was refused here, 0 when it is not waiting
 	Tries   uint8 // re-issues tried by this replica
 	Nudged  UID   // register value that the leader was asked to replace
+	Due     int64 // Unix ms from which on a delivery may be shown here, 0 at once
+	Held    bool  // it is hidden because of that
 }
 
 // Flag is a last-writer-wins register for one flag or keyword of a message.

@@ -72,6 +72,7 @@ func (s *Site) tickBox(list []Instance, force bool) (payloads []Payload, next in
 	if err != nil {
 		return nil, 0, err
 	}
+	waiting = slices.DeleteFunc(waiting, func(m *Message) bool { return m.Held })
 	var issue, nudge []*Message
 	due := func(at int64) bool {
 		if force || s.Now >= at {
@@ -115,7 +116,7 @@ func (s *Site) waiting(list []Instance) ([]*Message, error) {
 		if err != nil {
 			return nil, fmt.Errorf("awaiting %v: %w", i.Tag, err)
 		}
-		if m != nil && m.Refused != 0 && m.Exp != m.Reg {
+		if m != nil && (m.Refused != 0 || m.Held) && m.Exp != m.Reg {
 			out = append(out, m)
 		}
 	}

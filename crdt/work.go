@@ -22,6 +22,7 @@ type openBox struct {
 	*Mailbox
 	dirty   bool
 	wasLive bool
+	showing bool // what is held is being shown, from below
 }
 
 // box returns the record of a mailbox, nil if there never was one.
@@ -228,6 +229,8 @@ func (w *work) reconcile(b *openBox, m *Message) error {
 		return w.hide(b, m)
 	case m.Exp == m.Reg:
 		return w.settle(b, m)
+	case m.Reg > b.H && m.Exp == 0 && w.held(m):
+		return w.hold(b, m)
 	case m.Reg > b.H:
 		return w.expose(b, m)
 	}
@@ -237,6 +240,10 @@ func (w *work) reconcile(b *openBox, m *Message) error {
 // expose shows m under its register value, which is above everything that
 // clients here were told of.
 func (w *work) expose(b *openBox, m *Message) error {
+	m.Due = 0
+	if err := w.showBelow(b, m); err != nil {
+		return err
+	}
 	first := len(m.All) == 1 && m.Mod == 0
 	b.count(m, false)
 	if err := w.vanish(b, m.Exp); err != nil {
@@ -268,6 +275,9 @@ func (w *work) refuse(b *openBox, m *Message) error {
 	if m.Refused != 0 {
 		return nil
 	}
+	if err := w.settle(b, m); err != nil { // it is held no longer
+		return err
+	}
 	m.Refused = max(w.Now, 1)
 	return w.State.Await(Instance{b.ID, m.Tag})
 }
@@ -287,10 +297,14 @@ func (w *work) hide(b *openBox, m *Message) error {
 
 // settle takes m off the list of those that await another UID.
 func (w *work) settle(b *openBox, m *Message) error {
-	if m.Refused == 0 {
+	if m.Refused == 0 && !m.Held {
 		return nil
 	}
-	m.Refused = 0
+	if m.Held {
+		b.Held--
+		b.dirty = true
+	}
+	m.Refused, m.Held = 0, false
 	return w.State.Settle(Instance{b.ID, m.Tag})
 }
 

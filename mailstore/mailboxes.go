@@ -192,6 +192,22 @@ type Appended struct {
 
 // Append adds staged messages to a mailbox, all or none.
 func (s *Account) Append(ctx context.Context, name string, messages []NewMessage) (Appended, error) {
+	prepare := func(t *tx, box crdt.MailboxID, added []crdt.Added) (*crdt.Append, error) {
+		return t.site().PrepareAppend(box, added, true)
+	}
+	out, err := s.add(ctx, name, messages, prepare, (*tx).announce)
+	if err != nil {
+		return Appended{}, fmt.Errorf("append to %q: %w", name, err)
+	}
+	return out, nil
+}
+
+// add adds staged messages by what prepare returns; after (may be nil) runs when
+// that has been applied.
+func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
+	prepare func(*tx, crdt.MailboxID, []crdt.Added) (*crdt.Append, error),
+	after func(*tx, crdt.MailboxID) error,
+) (Appended, error) {
 	var out Appended
 	var box crdt.MailboxID
 	c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) {
@@ -205,10 +221,15 @@ func (s *Account) Append(ctx context.Context, name string, messages []NewMessage
 		if err != nil {
 			return nil, err
 		}
-		p, err := payload(t.site().PrepareAppend(box, added, true))
+		p, err := payload(prepare(t, box, added))
 		out.UIDs = newUIDs(p)
 		return p, err
-	}, func(t *tx) error { return t.announce(box) })
+	}, func(t *tx) error {
+		if after == nil {
+			return nil
+		}
+		return after(t, box)
+	})
 	if err == nil {
 		// From here on the messages are there, whatever becomes of the OK: a
 		// Discard must not take their contents away.
@@ -217,10 +238,7 @@ func (s *Account) Append(ctx context.Context, name string, messages []NewMessage
 		}
 		err = s.a.r.conclude(ctx, c)
 	}
-	if err != nil {
-		return Appended{}, fmt.Errorf("append to %q: %w", name, err)
-	}
-	return out, nil
+	return out, err
 }
 
 // announce raises the horizon over what the answer tells (APPENDUID, COPYUID).

@@ -24,6 +24,9 @@ type ReplicaOptions struct {
 	Rank      int       // its place among those who do when the leader does not
 	Separator byte      // between levels of mailbox names
 	Policy    crdt.Policy
+	// HoldDown is how long deliveries stay hidden; twice the longest way between
+	// replicas avoids all renumbering of new mail. 0 shows them at once.
+	HoldDown time.Duration
 	// MaxMessageSize is the largest message, in bytes; 0 is 64 MiB.
 	MaxMessageSize int64
 	// VanishedAge and VanishedMax bound what is remembered of UIDs that denote

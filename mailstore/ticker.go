@@ -147,13 +147,15 @@ func (r *Replica) tick(due []crdt.AccountID) {
 	defer r.store.leave()
 	var commits []*commit
 	for _, id := range due {
-		c, err := r.tickAccount(id, false)
-		if err != nil {
-			r.warn("tick of an account", err)
-			r.ticker.soon(id, r.now()+retryDelay)
-		}
-		if c != nil {
-			commits = append(commits, c)
+		for _, step := range []func(crdt.AccountID, bool) (*commit, error){r.revealAccount, r.tickAccount} {
+			c, err := step(id, false)
+			if err != nil {
+				r.warn("tick of an account", err)
+				r.ticker.soon(id, r.now()+retryDelay)
+			}
+			if c != nil {
+				commits = append(commits, c)
+			}
 		}
 	}
 	for _, c := range commits {
