@@ -242,16 +242,15 @@ func TestQuarantineKeepsContents(t *testing.T) {
 // TestSweepOld: what is staged and not adopted goes when it is old, unless its
 // client still writes it.
 func TestSweepOld(t *testing.T) {
-	now := time.Now()
-	n := newNode(t, 1)
-	n.opts.Now = func() time.Time { return now }
+	w := newWall()
+	n := timed(t, w, 1, nil)[0]
 	s := n.session()
 	stageBytes(t, s, randomBytes(2*chunkSize)) // one piece written, one in memory
 	old, young := n.newRoot(), n.newRoot()
 	if err := n.PutBodyChunk(old, 0, randomBytes(10), false); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(stagedFor + time.Second)
+	w.wait(stagedFor + time.Second)
 	if err := n.PutBodyChunk(young, 0, randomBytes(10), false); err != nil {
 		t.Fatal(err)
 	}

@@ -34,9 +34,6 @@ func TestKeysOfCommits(t *testing.T) {
 // which has twins.
 func commitKeys(t *testing.T, size int) map[string]int {
 	a, b := newNode(t, 1), newNode(t, 2)
-	for _, n := range []*node{a, b} {
-		n.store.opts.Metrics = NewMetrics(nil)
-	}
 	ctx := ctxOf(t)
 	sa, sb := a.session(), b.session()
 	var list []NewMessage
