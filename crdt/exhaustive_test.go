@@ -25,8 +25,9 @@ type explorer struct {
 }
 
 // left is what may still happen on a path: commands, synchronisations of the
-// client, timeouts that come early, restarts, signs of life between replicas.
-type left struct{ ops, syncs, fires, restarts, hears int }
+// client, polls of one that is driven by UIDNEXT, timeouts that come early,
+// restarts, signs of life between replicas.
+type left struct{ ops, syncs, polls, fires, restarts, hears int }
 
 func (x *explorer) done() bool { return len(x.errs) > 0 || x.states >= x.budget }
 
@@ -71,6 +72,15 @@ func (x *explorer) explore(w *world, l left, path []string) {
 			next.syncs--
 			step(next, fmt.Sprintf("sync@%d", i), func(v *world) bool { v.syncAll(i); return true })
 		}
+		if l.polls > 0 {
+			next := l
+			next.polls--
+			step(next, fmt.Sprintf("poll@%d", i), func(v *world) bool {
+				v.now += evidencePause
+				v.poll(v.pollers[0], i, Inbox, true)
+				return true
+			})
+		}
 		for j := range w.reps {
 			if next := l; l.hears > 0 && i != j {
 				next.hears--
@@ -93,6 +103,7 @@ func (x *explorer) explore(w *world, l left, path []string) {
 		x.leaves++
 		v := w.clone()
 		v.final()
+		v.finalPolls()
 		x.failed(v, append(slices.Clip(path), "final"))
 	}
 }
@@ -102,6 +113,23 @@ func (w *world) syncAll(i int) {
 	for _, id := range slices.Sorted(maps.Keys(w.reps[i].mem.boxes)) {
 		if w.reps[i].mem.boxes[id].Live() {
 			w.sync(w.clients[0], i, id)
+		}
+	}
+}
+
+// finalPolls checks I9: clients driven by UIDNEXT have found every message.
+func (w *world) finalPolls() {
+	for _, p := range w.pollers {
+		for i := range w.reps {
+			w.now += evidencePause
+			w.poll(p, i, Inbox, true)
+			var live []string
+			for _, at := range w.visible(i, Inbox) {
+				live = append(live, string(w.reps[i].mem.messages[at].Root[:]))
+			}
+			if n := p.missing(live); n > 0 {
+				w.truth.fail("I9: %d messages of replica %d are never found", n, i)
+			}
 		}
 	}
 }
@@ -138,6 +166,9 @@ func (w *world) key(l left) (k [16]byte) {
 				b, _ = op.AppendBinary(b)
 			}
 		}
+	}
+	for _, p := range w.pollers {
+		b = fmt.Append(b, *p)
 	}
 	for _, c := range w.clients {
 		for _, id := range slices.Sorted(maps.Keys(c.cache)) {
@@ -208,6 +239,7 @@ func families() []family {
 		{name: "messages, 3 replicas, 2 commands, sync", replicas: 3, left: left{ops: 2, syncs: 1}, commands: messageCommands, size: large},
 		{name: "eras, 3 commands, sync", replicas: 2, left: left{ops: 3, syncs: 1}, commands: eraCommands, size: large},
 		{name: "eras, 3 replicas, 2 commands", replicas: 3, left: left{ops: 2}, commands: eraCommands, size: large},
+		{name: "UIDNEXT, 2 commands, 2 polls, timeout", replicas: 2, left: left{ops: 2, polls: 2, fires: 1}, commands: messageCommands, size: large},
 		{name: "roaming, 2 commands, 2 syncs, sign of life", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, size: large},
 		{name: "roaming, the same, messages hidden for long", replicas: 2, left: left{ops: 2, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, hidden: 25, size: huge},
 		{name: "copies, 3 commands", replicas: 2, left: left{ops: 3}, commands: copyCommands, base: twoMailboxes, size: large},
@@ -221,6 +253,9 @@ func families() []family {
 		{name: "messages, 3 replicas, 2 commands, sync, timeout, restart, watched", replicas: 3, left: left{ops: 2, syncs: 1, fires: 1, restarts: 1}, commands: messageCommands, watched: true, size: huge},
 		{name: "eras, 4 commands", replicas: 2, left: left{ops: 4}, commands: eraCommands, size: huge},
 		{name: "eras, 3 commands, sync, timeout, restart, watched", replicas: 2, left: left{ops: 3, syncs: 1, fires: 1, restarts: 1}, commands: eraCommands, watched: true, size: huge},
+		{name: "UIDNEXT, 3 commands, 3 polls", replicas: 2, left: left{ops: 3, polls: 3}, commands: messageCommands, size: huge},
+		{name: "UIDNEXT, 2 commands, 3 polls, timeout, restart", replicas: 2, left: left{ops: 2, polls: 3, fires: 1, restarts: 1}, commands: messageCommands, size: huge},
+		{name: "UIDNEXT, 3 replicas, 2 commands, 2 polls", replicas: 3, left: left{ops: 2, polls: 2}, commands: messageCommands, size: huge},
 		{name: "roaming, 3 commands, 2 syncs, sign of life", replicas: 2, left: left{ops: 3, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, size: huge},
 		{name: "roaming, 3 commands, 2 syncs, sign of life, messages hidden for long", replicas: 2, left: left{ops: 3, syncs: 2, hears: 1}, commands: messageCommands, roaming: true, hidden: 25, size: huge},
 		{name: "roaming, 2 commands, 3 syncs, timeout, sign of life, restart", replicas: 2, left: left{ops: 2, syncs: 3, fires: 1, hears: 1, restarts: 1}, commands: messageCommands, roaming: true, hidden: 25, size: huge},
@@ -272,6 +307,9 @@ func (f *family) world(t *testing.T) *world {
 	w := newWorld(f.replicas)
 	w.clients = []*client{{map[MailboxID]*cached{}}}
 	w.roaming = f.roaming
+	if f.left.polls > 0 {
+		w.pollers = []*uidClient{{}}
+	}
 	for i, r := range w.reps {
 		r.self.Leader = i <= f.leaders
 		r.self.Policy.Hidden = f.hidden

@@ -16,6 +16,7 @@ type world struct {
 	queue   [][][]*Op // [from][to], in order
 	now     int64
 	clients []*client
+	pollers []*uidClient
 	truth   *truth
 	noAudit bool
 	skipped bool            // clients have named UIDs that nobody had issued
@@ -120,6 +121,11 @@ func (w *world) clone() *world {
 			q = append(q, slices.Clone(ops))
 		}
 		c.queue = append(c.queue, q)
+	}
+	for _, p := range w.pollers {
+		n := *p
+		n.rows = maps.Clone(p.rows)
+		c.pollers = append(c.pollers, &n)
 	}
 	for _, cl := range w.clients {
 		n := &client{cache: map[MailboxID]*cached{}}

@@ -34,4 +34,20 @@ var contentFaults = []fault{
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestCollect|TestContentsRandom",
 	},
+	{
+		name: "stable-too-early",
+		what: "what a peer says that it has counts before what it made until then is here (6.2, C10)",
+		edits: []edit{
+			{"comm/causal/stable.go", "\tif !s.pending.LessEqual(here) {\n\t\treturn\n\t}\n", ""},
+		},
+		pkg: causalPkg, tests: "TestScripts|TestRandomSchedules|TestStable.*",
+	},
+	{
+		name: "stable-without-a-member",
+		what: "a member that was never heard of does not hold back stability (6.2)",
+		edits: []edit{
+			{"comm/causal/stable.go", "\t\tv = v.Min(p.seen.sure)\n", "\t\tif p.seen.origin != 0 {\n\t\t\tv = v.Min(p.seen.sure)\n\t\t}\n"},
+		},
+		pkg: causalPkg, tests: "TestScripts|TestRandomSchedules|TestStable.*",
+	},
 }
