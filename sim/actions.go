@@ -73,6 +73,7 @@ var table = []action{
 	{"start", "R", fault, 20, (*generator).stopped, runStart},
 	{"reboot", "R", fault, 3, (*generator).running, runReboot},
 	{"skew", "R ms", fault, 4, (*generator).skew, runSkew},
+	{"exhaust", "R A box left", fault, 2, (*generator).exhaust, runExhaust},
 	{"audit", "R", fault, 2, (*generator).running, runAudit},
 }
 

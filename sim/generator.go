@@ -41,6 +41,7 @@ func newGenerator(seed uint64) (*generator, Config) {
 		Idle:     []int{-1, 1, 8}[rng.IntN(3)],
 		Window:   []int{1000, 1 << 20, 1 << 20}[rng.IntN(3)],
 		Batch:    []int{1, 3, 1000}[rng.IntN(3)],
+		Vanished: []int{0, 0, 3}[rng.IntN(3)],
 	}
 	if c.Leader = rng.IntN(c.Replicas + 1); rng.IntN(2) == 0 {
 		c.Leader = 1
@@ -331,6 +332,14 @@ func (g *generator) crash() []string {
 	}
 	moments := []crashPoint{crashNow, crashSync, crashSync, crashReply}
 	return append(n, words(moments[g.rng.IntN(len(moments))])...)
+}
+
+func (g *generator) exhaust() []string {
+	n := g.running()
+	if n == nil {
+		return nil
+	}
+	return words(n, 1+g.rng.IntN(g.w.cfg.Accounts), g.name(), g.rng.IntN(2000))
 }
 
 func (g *generator) skew() []string {

@@ -152,7 +152,7 @@ func (n *node) start() error {
 	}
 	replica, err := store.Replica(mailstore.ReplicaOptions{
 		Subnet: "subnet", Slot: crdt.Slot(n.id), Leader: n.id == n.w.cfg.Leader, Rank: n.rank(),
-		Separator: '.', Now: n.clock, ManualTicks: true,
+		Separator: '.', Now: n.clock, ManualTicks: true, VanishedMax: n.w.cfg.Vanished,
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.name, err)
@@ -161,6 +161,9 @@ func (n *node) start() error {
 	n.origin = replica.Origin()
 	n.machine = causal.New(n.w.machineConfig(n), replica.Logged(), n.w.wall())
 	n.recall()
+	for _, s := range n.accounts {
+		clear(s.read) // what was pulled and not synced is lost
+	}
 	replica.SetReplicator(replicator{n})
 	n.next = n.clock()
 	n.checkKept()

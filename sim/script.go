@@ -18,6 +18,7 @@ type Config struct {
 	Idle     int // accounts that a replica keeps in memory while nobody uses them
 	Window   int // bytes under way to one peer, for one origin
 	Batch    int // operations applied in one go
+	Vanished int // UIDs that denote nothing any more that a mailbox remembers, 0: many
 }
 
 // fields lists what a configuration line names.
@@ -30,7 +31,7 @@ func (c *Config) fields() []struct {
 		value *int
 	}{
 		{"replicas", &c.Replicas}, {"accounts", &c.Accounts}, {"leader", &c.Leader},
-		{"idle", &c.Idle}, {"window", &c.Window}, {"batch", &c.Batch},
+		{"idle", &c.Idle}, {"window", &c.Window}, {"batch", &c.Batch}, {"vanished", &c.Vanished},
 	}
 }
 

@@ -64,6 +64,7 @@ func (h *shrinker) config() error {
 		func(c *Config) { c.Window = 1 << 20 },
 		func(c *Config) { c.Batch = 1000 },
 		func(c *Config) { c.Idle = 8 },
+		func(c *Config) { c.Vanished = 0 },
 		func(c *Config) { c.Leader = 1 },
 	} {
 		c := h.best.Script.Config

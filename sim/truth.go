@@ -115,9 +115,10 @@ func (w *World) learn(n *node, op *crdt.Op) error {
 		w.learnMove(op, &p.Move)
 	case *crdt.Reissue:
 		w.stats.Reissued += len(p.List)
-		for _, x := range p.List {
-			w.learnUID(op.Account, p.Box, x.UID, x.Tag)
-		}
+		w.learnUIDs(op.Account, p.Box, p.List)
+	case *crdt.Renumber:
+		w.stats.Done["(renumber)"]++
+		w.learnUIDs(op.Account, p.Box, p.List)
 	}
 	return nil
 }
@@ -132,6 +133,12 @@ func (w *World) learnAdded(op *crdt.Op, box crdt.MailboxID, i int, a *crdt.Added
 	tag := crdt.Tag{Origin: op.Dot.Origin, N: op.Dot.N, Index: uint32(i)}
 	w.truth.added[place{op.Account, crdt.Instance{Box: box, Tag: tag}}] = addition{a.Root, op.Dot}
 	w.learnUID(op.Account, box, a.UID, tag)
+}
+
+func (w *World) learnUIDs(user crdt.AccountID, box crdt.MailboxID, list []crdt.TagUID) {
+	for _, x := range list {
+		w.learnUID(user, box, x.UID, x.Tag)
+	}
 }
 
 func (w *World) learnUID(user crdt.AccountID, box crdt.MailboxID, uid crdt.UID, tag crdt.Tag) {

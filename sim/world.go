@@ -24,6 +24,7 @@ type World struct {
 	truth    *truth
 	rand     *source // identities of sessions
 	blocked  map[[2]int]bool
+	lost     int // replicas invented by exhaust
 
 	script    Script // the steps that were run, skipped ones too
 	trace     []string
