@@ -267,7 +267,7 @@ func TestModSeqFromAheadShowsHidden(t *testing.T) {
 	if m.View().Len() != 1 {
 		t.Fatal("the message of a is not hidden")
 	}
-	ahead := crdt.TimeAt(w.now.Add(time.Minute).UnixMilli(), 1)
+	ahead := crdt.TimeAt(w.now().Add(time.Minute).UnixMilli(), 1)
 	got, err := m.Resync(ctxOf(t), Known{UIDValidity: m.UIDValidity(), ModSeq: ahead})
 	if err != nil {
 		t.Fatal(err)
