@@ -51,6 +51,11 @@ func (w *work) run() error {
 	if err := w.op.Payload.effect(w); err != nil {
 		return err
 	}
+	return w.finish()
+}
+
+// finish does what is left when the effect is done.
+func (w *work) finish() error {
 	if err := w.decideTwins(); err != nil {
 		return err
 	}

@@ -15,8 +15,13 @@ type Checkpoint struct {
 }
 
 // CheckpointOf returns what an operation says of the replica that made it: the
-// vector in its header is the one before it, and it was applied there at its own time.
+// vector in its header is the one before it, and it was applied there at its own
+// time. From one that is [Op].Partial nothing follows but that its origin has
+// made all operations before it.
 func CheckpointOf(h *Op) Checkpoint {
+	if h.Partial {
+		return Checkpoint{h.Time, VC{h.Dot}}
+	}
 	return Checkpoint{h.Time, h.Deps.With(h.Dot.Origin, h.Dot.N)}
 }
 

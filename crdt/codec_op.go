@@ -13,6 +13,22 @@ type Header struct {
 	Account AccountID
 }
 
+// Bits of an operation that say what is special about it.
+const (
+	opCause   = 1 << iota // Cause follows
+	opPartial             // Partial
+)
+
+func (op *Op) rare() (x byte) {
+	if !op.Cause.IsZero() {
+		x |= opCause
+	}
+	if op.Partial {
+		x |= opPartial
+	}
+	return x
+}
+
 // EncodeOp returns the encoding of an operation; see [Op.AppendBinary].
 func EncodeOp(op *Op) ([]byte, error) { return op.AppendBinary(nil) }
 
@@ -29,7 +45,7 @@ func (op *Op) AppendBinary(dst []byte) ([]byte, error) {
 	w.uint(uint64(op.Account))
 	w.vector(op.Deps)
 	w.byte(byte(op.Payload.kind()))
-	w.bool(!op.Cause.IsZero())
+	w.byte(op.rare())
 	if !op.Cause.IsZero() {
 		w.cause(op.Cause)
 	}
@@ -46,9 +62,14 @@ func DecodeOp(b []byte) (*Op, error) {
 	op := &Op{Dot: h.Dot, Deps: h.Deps, Time: h.Time, Account: h.Account}
 	r.origins, r.own = op.Deps, op.Dot.Origin
 	k := kind(r.byte())
-	if r.bool() {
+	rare := r.byte()
+	if rare&^(opCause|opPartial) != 0 {
+		r.fail(errNumber)
+	}
+	if rare&opCause != 0 {
 		op.Cause = r.cause()
 	}
+	op.Partial = rare&opPartial != 0
 	if r.err != nil {
 		return nil, fmt.Errorf("decode operation: %w", r.err)
 	}

@@ -26,8 +26,8 @@ type explorer struct {
 
 // left is what may still happen on a path: commands, synchronisations of the
 // client, polls of one that is driven by UIDNEXT, timeouts that come early,
-// restarts, signs of life between replicas.
-type left struct{ ops, syncs, polls, fires, restarts, hears int }
+// restarts, signs of life between replicas, snapshots.
+type left struct{ ops, syncs, polls, fires, restarts, hears, loads int }
 
 func (x *explorer) done() bool { return len(x.errs) > 0 || x.states >= x.budget }
 
@@ -87,6 +87,13 @@ func (x *explorer) explore(w *world, l left, path []string) {
 				step(next, fmt.Sprintf("%d hears %d", i, j), func(v *world) bool { v.note(i); v.hear(i, j); return true })
 			}
 			step(l, fmt.Sprintf("%d>%d", i, j), func(v *world) bool { return v.deliver(i, j) })
+			if next := l; l.loads > 0 && i != j {
+				next.loads--
+				step(next, fmt.Sprintf("snapshot@%d of %d", i, j), func(v *world) bool { return v.snapshot(i, j) })
+			}
+		}
+		if w.reps[i].loading != nil {
+			step(l, fmt.Sprintf("load@%d", i), func(v *world) bool { return v.loadStep(i) })
 		}
 		if l.fires > 0 && len(w.reps[i].mem.awaiting) > 0 {
 			next := l
@@ -155,7 +162,7 @@ func (w *world) key(l left) (k [16]byte) {
 	var b []byte
 	b = fmt.Append(b, l, w.now)
 	for i, r := range w.reps {
-		b = r.mem.append(b)
+		b = r.loading.append(r.mem.append(b))
 		b = fmt.Append(b, r.clock, r.told)
 		if w.roaming {
 			b = r.tokens.append(b)
@@ -275,7 +282,7 @@ func families() []family {
 // left, over all commands of crdt.md. It prints how many states (equal ones count
 // once), transitions and ends there were.
 func TestExhaustive(t *testing.T) {
-	for _, f := range families() {
+	for _, f := range slices.Concat(families(), loadFamilies()) {
 		t.Run(f.name, func(t *testing.T) {
 			switch {
 			case f.size == huge && !*exhaustive:

@@ -8,6 +8,9 @@ type Op struct {
 	Time    Time // origin's clock
 	Account AccountID
 	Cause   Cause
+	// Partial says that Deps is the vector of the account, of which the origin is
+	// loading a snapshot, and more than the origin has of other accounts.
+	Partial bool
 	Payload Payload
 }
 

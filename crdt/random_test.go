@@ -153,6 +153,8 @@ func (a *act) local(what string, i int) {
 		box, _ := a.box(i)
 		w.reps[i].watched[box] = !w.reps[i].watched[box]
 		w.announce(i, box)
+	case "snapshot", "load", "load all":
+		a.load(what, i)
 	default:
 		a.roam(what, i)
 	}

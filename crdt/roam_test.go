@@ -31,6 +31,9 @@ func (w *world) hear(j, i int) {
 
 // note is the moment at which replica i keeps a checkpoint of its own.
 func (w *world) note(i int) {
+	if w.reps[i].isLoading() {
+		return // what was loaded is not in its vector
+	}
 	w.reps[i].tokens.Note(Checkpoint{w.reps[i].clock.Last, w.reps[i].vec})
 }
 

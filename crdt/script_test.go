@@ -31,6 +31,8 @@ import (
 //	0: watch BOX                    a session has it selected
 //	0: tick                         what is due now
 //	0: restart
+//	0: snapshot 1                   takes a snapshot of replica 1
+//	0: load [n]                     loads n parts of it, or all
 //	0: show BOX                     messages, those hidden, UIDs reported as vanished
 //	0: list                         mailboxes, UIDVALIDITY as growing part and identity
 //	0: contents                     contents, their instances, the removals that are not settled
@@ -210,12 +212,37 @@ func (s *script) at(i int, what string, args []string) error {
 	case "restart":
 		w.restart(i)
 		return nil
+	case "snapshot", "load":
+		return s.load(i, what, args)
 	}
 	op, err := w.do(i, func(site *Site) (Payload, error) { return s.prepare(site, i, what, args, box) })
 	if err == nil && op == nil {
 		return fmt.Errorf("nothing to do")
 	}
 	return err
+}
+
+// load takes or loads a snapshot.
+func (s *script) load(i int, what string, args []string) error {
+	n := -1
+	if len(args) > 0 {
+		var err error
+		if n, err = strconv.Atoi(args[0]); err != nil {
+			return err
+		}
+	}
+	if what == "snapshot" {
+		if !s.w.snapshot(i, n) {
+			return fmt.Errorf("no snapshot can be taken now")
+		}
+		return nil
+	}
+	for ; n != 0 && s.w.reps[i].loading != nil; n-- {
+		if !s.w.loadStep(i) {
+			break
+		}
+	}
+	return nil
 }
 
 func (s *script) prepare(site *Site, i int, what string, args []string, box func(int) *Mailbox) (Payload, error) {

@@ -22,6 +22,7 @@ type world struct {
 	skipped bool            // clients have named UIDs that nobody had issued
 	roaming bool            // MODSEQs of other replicas are translated; otherwise they are worth nothing
 	cut     map[[2]int]bool // links that deliver nothing
+	loaded  func(int, VC)   // an account of several was loaded, see load_test.go
 	partial int             // how often such a MODSEQ was worth something
 }
 
@@ -34,8 +35,9 @@ type replica struct {
 	self    Self
 	watched map[MailboxID]bool
 	tokens  *Tokens
-	written *Tokens // what a crash leaves of tokens
-	bodies  bodies  // see content_test.go
+	written *Tokens  // what a crash leaves of tokens
+	bodies  bodies   // see content_test.go
+	loading *loading // see load_test.go
 
 	told    map[MailboxID]UID // UIDNEXT announced
 	high    map[MailboxID]Time
@@ -189,7 +191,9 @@ func (w *world) commit(i int, s *Site, p Payload) *Op {
 	op := &Op{
 		Dot:  Dot{r.self.Origin, r.vec.Get(r.self.Origin) + 1},
 		Deps: r.vec.Clone(), Time: s.Mod, Account: 1, Payload: p,
+		Partial: !r.mem.account.Vector.LessEqual(r.vec),
 	}
+	op.Deps.Merge(r.mem.account.Vector)
 	w.truth.observe(op)
 	more := w.apply(i, s, op)
 	for j := range w.reps {
@@ -218,11 +222,16 @@ func (w *world) apply(i int, s *Site, op *Op) []Payload {
 		w.truth.fail("decode: %v", err)
 		return nil
 	}
+	known := r.mem.account.Vector.Has(op.Dot)
 	more, err := s.Apply(op)
 	if err != nil {
 		w.truth.fail("replica %d: %v", i, err)
 	}
 	r.vec.Add(op.Dot)
+	if known {
+		r.keepBodies(op)
+		return more
+	}
 	r.bodies.take(op)
 	for _, x := range removals(op) {
 		r.removed[x] = true
@@ -242,6 +251,12 @@ func (w *world) deliver(i, j int) bool {
 	}
 	op := w.queue[i][j][0]
 	w.queue[i][j] = w.queue[i][j][1:]
+	if w.reps[j].vec.Has(op.Dot) {
+		return true // a snapshot has brought it
+	}
+	if !w.reps[j].mem.account.Vector.Has(op.Dot) {
+		w.endLoad(j)
+	}
 	w.reps[j].clock.Observe(op.Time)
 	w.reps[j].tokens.HeardOp(op.Dot.Origin, CheckpointOf(op))
 	w.followUp(j, w.apply(j, w.site(j), op))
@@ -273,6 +288,7 @@ func (w *world) tick(i int, force bool) int64 {
 // restart is a crash of replica i and a new start.
 func (w *world) restart(i int) {
 	w.reps[i].mem.Restart()
+	w.restartLoad(i)
 	if r := w.reps[i]; r.written != nil {
 		r.tokens = r.written.Clone()
 	}

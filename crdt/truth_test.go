@@ -213,6 +213,9 @@ func row(m *Message) string {
 func (w *world) final() {
 	t := w.truth
 	w.cut = nil
+	for i := range w.reps {
+		w.finishLoad(i)
+	}
 	if n := w.settle(); n > 200 {
 		t.fail("I6: does not settle: %d re-issues", t.ops[kindReissue])
 		return

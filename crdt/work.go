@@ -15,6 +15,9 @@ type work struct {
 	listed   bool       // names or presence of mailboxes have changed
 	renamed  bool       // names have changed
 	followup []Payload
+
+	load     *Load // a snapshot that is loaded; nil for an operation
+	removers []Dot // its operations, one of which removed what is missing there
 }
 
 // openBox is a mailbox record that an operation has read.
@@ -116,7 +119,8 @@ func (b *openBox) count(m *Message, in bool) {
 }
 
 // add puts a new instance into a mailbox: the common end of APPEND and MOVE.
-func (w *work) add(b *openBox, m *Message, u UID) error {
+// u is its register, older are other UIDs that it had elsewhere.
+func (w *work) add(b *openBox, m *Message, u UID, older ...UID) error {
 	m.Arrived = w.Before
 	b.Instances++
 	b.dirty = true
@@ -131,6 +135,11 @@ func (w *work) add(b *openBox, m *Message, u UID) error {
 	}
 	w.hear(b, u)
 	m.All, m.Reg = []UID{u}, u
+	for _, o := range older {
+		if err := w.addUID(b, m, o); err != nil {
+			return err
+		}
+	}
 	if err := w.reconcile(b, m); err != nil {
 		return err
 	}
@@ -173,7 +182,26 @@ func (w *work) remove(i Instance) error {
 			return err
 		}
 	}
-	return w.State.Release(m.Root, w.op.Dot)
+	return w.releaseContent(m.Root)
+}
+
+// releaseContent gives up one instance of a content. Which operation of a snapshot has
+// removed it is not known: the content waits for all that may have.
+func (w *work) releaseContent(root Root) error {
+	if w.load == nil {
+		return w.State.Release(root, w.op.Dot)
+	}
+	for i, d := range w.removers {
+		if i > 0 {
+			if err := w.State.Retain(root); err != nil {
+				return err
+			}
+		}
+		if err := w.State.Release(root, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addUID gives an instance one more UID. The largest one is that which it shall
@@ -244,7 +272,7 @@ func (w *work) expose(b *openBox, m *Message) error {
 	if err := w.showBelow(b, m); err != nil {
 		return err
 	}
-	first := len(m.All) == 1 && m.Mod == 0
+	first := len(m.All) == 1 && m.Mod == 0 && w.load == nil
 	b.count(m, false)
 	if err := w.vanish(b, m.Exp); err != nil {
 		return err
@@ -256,7 +284,7 @@ func (w *work) expose(b *openBox, m *Message) error {
 	if b.Watched {
 		b.H = max(b.H, m.Exp)
 	}
-	if !first { // a twin that lost had its UIDs vanish
+	if !first { // a twin that lost had its UIDs vanish, so had what others refused
 		if err := w.State.Unvanish(b.ID, m.Exp); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ var faults = slices.Concat(
 	contentFaults,
 	mailboxFaults,
 	replicationFaults,
+	loadFaults,
 )
 
 // uidFaults are about UIDs, the horizon and MODSEQ: sections 1, 2 and 4.

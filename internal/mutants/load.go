@@ -1,0 +1,61 @@
+package main
+
+// loadFaults are about snapshots: section 6.3.
+var loadFaults = []fault{
+	{
+		name: "load-shows-vanished",
+		what: "the snapshot's list of what vanished is taken as it is (C11)",
+		edits: []edit{
+			{"crdt/load.go", "if shown(u) {", "if shown(u) && false {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-resurrects",
+		what: "an instance that only the snapshot has is added although it was removed here",
+		edits: []edit{
+			{"crdt/load.go", "if w.load.Ours.Has(in.Tag.Dot()) {", "if w.load.Ours.Has(in.Tag.Dot()) && false {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-loses-news",
+		what: "an instance that the snapshot does not have is removed although it may be new to it",
+		edits: []edit{
+			{"crdt/load.go", "if !l.Theirs.Has(t.Dot()) {", "if !l.Theirs.Has(t.Dot()) && false {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-forgets-vector",
+		what: "the account's vector does not rise with what was loaded",
+		edits: []edit{
+			{"crdt/load.go", "\ta.Vector.Merge(snap.Vector)\n", ""},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-no-twins",
+		what: "twins are not decided upon again after a load (C19)",
+		edits: []edit{
+			{"crdt/load.go", "if err := w.finish(); err != nil {", "w.again = nil\n\tif err := w.finish(); err != nil {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-one-remover",
+		what: "a content that a snapshot removes waits for one of the operations that may have removed it",
+		edits: []edit{
+			{"crdt/load.go", "\treturn out\n}\n\n// LoadAccount", "\treturn out[:min(len(out), 1)]\n}\n\n// LoadAccount"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-partial-checkpoint",
+		what: "the vector of an operation made during a load is taken for its replica's",
+		edits: []edit{
+			{"crdt/checkpoint.go", "if h.Partial {", "if h.Partial && false {"},
+		},
+		pkg: crdtPkg, tests: "TestPartialCheckpoint",
+	},
+}
