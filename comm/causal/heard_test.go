@@ -72,3 +72,16 @@ func TestRememberedBehindTheCut(t *testing.T) {
 		t.Errorf("stable up to %d, the only peer is behind the cut", got)
 	}
 }
+
+// TestHeardIsBounded: vectors that do not follow from each other, which no
+// correct peer tells, do not add up.
+func TestHeardIsBounded(t *testing.T) {
+	const self, peer = crdt.Origin(1), crdt.Origin(2)
+	m := New(Config{Self: self, Peers: []string{"peer"}}, nil, time.Unix(1, 0))
+	for i := range crdt.Origin(5000) {
+		m.Heard("peer", peer, crdt.VC{}.With(100+i, 1))
+	}
+	if n := len(m.peer("peer").seen.newest); n > 1 {
+		t.Errorf("%d origins are remembered of a peer that named one at a time", n)
+	}
+}

@@ -37,8 +37,10 @@ func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
 		}
 		*s = presence{origin: origin, former: former}
 	}
-	s.newest.Merge(applied) // streams may overtake each other
-	s.live = true
+	if !s.newest.LessEqual(applied) {
+		return // an older one, which another stream has overtaken
+	}
+	s.newest, s.live = applied.Clone(), true
 	if p.connected && p.origin == origin {
 		// What it has by another way need not be sent, and may be cut from the
 		// log before it would be.
