@@ -167,3 +167,30 @@ func TestHoldAndClocks(t *testing.T) {
 		t.Error(w.truth.errs)
 	}
 }
+
+// TestHeldIsShownForModSeq: a held message is shown at once when a MODSEQ is to be
+// told that says that it was.
+func TestHeldIsShownForModSeq(t *testing.T) {
+	w := newWorld(2)
+	op, err := w.do(0, func(s *Site) (Payload, error) { return s.PrepareDelivery(Inbox, costMessages(1, 1), 4000) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deliver(0, 1)
+	at := Instance{Inbox, Tag{op.Dot.Origin, op.Dot.N, 0}}
+	for i := range w.reps {
+		s := w.site(i)
+		s.Mod = TimeAt(w.now+60_000, s.Self.Slot) // above that of a client
+		list, err := s.Unhide(Inbox)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("replica %d: %v, %v", i, list, err)
+		}
+		w.followUp(i, list)
+		if m := w.reps[i].mem.messages[at]; m.Exp == 0 {
+			t.Errorf("hidden at %d, whatever UID it is given: %+v", i, m)
+		}
+	}
+	if w.final(); len(w.truth.errs) > 0 {
+		t.Error(w.truth.errs)
+	}
+}

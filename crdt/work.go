@@ -239,6 +239,7 @@ func (w *work) give(b *openBox, x TagUID) error {
 	if err := w.addUID(b, m, x.UID); err != nil {
 		return err
 	}
+	m.Due = 0 // whoever gave it the UID cannot wait
 	if err := w.reconcile(b, m); err != nil {
 		return err
 	}
