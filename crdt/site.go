@@ -78,6 +78,16 @@ func (s *Self) policy() Policy {
 	return s.Policy
 }
 
+// rank returns the place among those who re-issue when the leader does not, from
+// 1. Who was given none comes behind all others, by slot: two that act at the
+// same time refuse each other's UIDs.
+func (s *Self) rank() int64 {
+	if s.Rank > 0 {
+		return int64(s.Rank)
+	}
+	return int64(MaxSlot) + int64(s.Slot)
+}
+
 // Site is one account at one replica at one moment: what prepares read and
 // effects change. It is made for one operation and used by one goroutine.
 //

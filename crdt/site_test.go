@@ -272,6 +272,23 @@ func TestTickTimes(t *testing.T) {
 	}
 }
 
+// TestRanks: no two replicas of which one or none leads act at the same moment,
+// and nobody waits longer than a message may be hidden.
+func TestRanks(t *testing.T) {
+	seen := map[int64]Slot{}
+	policy := DefaultPolicy()
+	for slot := Slot(1); slot <= MaxSlot; slot++ {
+		for _, given := range []int{int(slot), 0} {
+			self := Self{Slot: slot, Rank: given}
+			n := self.rank()
+			if other, ok := seen[n]; ok || n < 1 || n*policy.Wait >= policy.Hidden {
+				t.Errorf("slot %d: rank %d, which slot %d has", slot, n, other)
+			}
+			seen[n] = slot
+		}
+	}
+}
+
 // TestListOfConflicts: names stay unique even if somebody took the suffixed one.
 func TestListOfConflicts(t *testing.T) {
 	w := newWorld(2)

@@ -139,7 +139,7 @@ func (s *Site) since(m *Message) int64 {
 // long while it is shown under an older UID.
 func (s *Site) patience(b *Mailbox, m *Message) int64 {
 	policy := s.Self.policy()
-	rank := int64(max(s.Self.Rank, 1)) * policy.Wait
+	rank := s.Self.rank() * policy.Wait
 	since := s.since(m)
 	if m.Exp == 0 {
 		return since + rank
