@@ -11,7 +11,8 @@ import (
 // counts as what is in it.
 type counting struct {
 	*Memory
-	keys int
+	keys     int
+	messages int // read
 }
 
 func (c *counting) touch(n int) { c.keys += n }
@@ -37,6 +38,7 @@ func (c *counting) Unvanish(id MailboxID, u UID) error { c.touch(1); return c.Me
 
 func (c *counting) Message(id MailboxID, t Tag) (*Message, error) {
 	c.touch(1)
+	c.messages++
 	return c.Memory.Message(id, t)
 }
 

@@ -98,7 +98,7 @@ func (w *work) release(b *openBox, m *Message) error {
 func (s *Site) heldOf(box MailboxID, list []Instance) ([]*Message, error) {
 	var out []*Message
 	for _, i := range list {
-		if i.Box != box {
+		if w := s.noted(i).State; i.Box != box || w == WaitHidden || w == WaitShown {
 			continue
 		}
 		m, err := s.State.Message(i.Box, i.Tag)
@@ -142,6 +142,9 @@ func (s *Site) Reveal(force bool) (changed bool, next int64, err error) {
 
 // reveal does for one mailbox what Reveal does.
 func (w *work) reveal(list []Instance, force bool) (changed bool, next int64, err error) {
+	if next, ok := w.allHeld(list); ok && !force {
+		return false, next, nil
+	}
 	held, err := w.heldOf(list[0].Box, list)
 	if err != nil || len(held) == 0 {
 		return false, 0, err
@@ -165,6 +168,22 @@ func (w *work) reveal(list []Instance, force bool) (changed bool, next int64, er
 	}
 	for _, m := range held[due:] {
 		next = earlier(next, m.Due)
+		w.note(b.ID, m, m.Due)
 	}
 	return due > 0, next, nil
+}
+
+// allHeld reports whether of none of the instances a hold ends now, as far as is
+// remembered, and when the first one does.
+func (s *Site) allHeld(list []Instance) (next int64, ok bool) {
+	for _, i := range list {
+		w := s.noted(i)
+		if w.State == WaitUnknown || w.State == WaitHeld && w.Until <= s.Now {
+			return 0, false
+		}
+		if w.State == WaitHeld {
+			next = earlier(next, w.Until)
+		}
+	}
+	return next, true
 }

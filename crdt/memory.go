@@ -17,11 +17,15 @@ type Memory struct {
 	used     map[string]Validity
 	subs     map[string]Register[bool]
 	awaiting map[Instance]bool
+	waits    map[Instance]Wait
 	contents map[Root]Content
 	removals map[Removal]bool
 }
 
-var _ State = (*Memory)(nil)
+var (
+	_ State     = (*Memory)(nil)
+	_ WaitIndex = (*Memory)(nil)
+)
 
 // NewMemory returns the state of a new account.
 func NewMemory() *Memory {
@@ -33,6 +37,7 @@ func NewMemory() *Memory {
 		used:     make(map[string]Validity),
 		subs:     make(map[string]Register[bool]),
 		awaiting: make(map[Instance]bool),
+		waits:    make(map[Instance]Wait),
 		contents: make(map[Root]Content),
 		removals: make(map[Removal]bool),
 	}
@@ -57,6 +62,7 @@ func (s *Memory) Clone() *Memory {
 	maps.Copy(c.used, s.used)
 	maps.Copy(c.subs, s.subs)
 	maps.Copy(c.awaiting, s.awaiting)
+	maps.Copy(c.waits, s.waits)
 	maps.Copy(c.contents, s.contents)
 	maps.Copy(c.removals, s.removals)
 	return c
@@ -91,6 +97,7 @@ func (s *Memory) Restart() {
 	for _, b := range s.boxes {
 		b.Restart()
 	}
+	clear(s.waits)
 }
 
 // Vanished returns when UIDs of a mailbox came to denote nothing; not to be changed.
@@ -131,12 +138,14 @@ func (s *Memory) Message(box MailboxID, tag Tag) (*Message, error) {
 // PutMessage implements State.
 func (s *Memory) PutMessage(box MailboxID, m *Message) error {
 	s.messages[Instance{box, m.Tag}] = m.clone()
+	delete(s.waits, Instance{box, m.Tag})
 	return nil
 }
 
 // DeleteMessage implements State.
 func (s *Memory) DeleteMessage(box MailboxID, tag Tag) error {
 	delete(s.messages, Instance{box, tag})
+	delete(s.waits, Instance{box, tag})
 	return nil
 }
 
@@ -234,3 +243,9 @@ func (s *Memory) Settle(i Instance) error {
 
 // Awaiting implements State.
 func (s *Memory) Awaiting() ([]Instance, error) { return sortedInstances(s.awaiting), nil }
+
+// Noted implements WaitIndex.
+func (s *Memory) Noted(i Instance) Wait { return s.waits[i] }
+
+// Note implements WaitIndex.
+func (s *Memory) Note(i Instance, w Wait) { s.waits[i] = w }

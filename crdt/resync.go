@@ -16,7 +16,7 @@ func (s *Site) Unhide(box MailboxID) ([]Payload, error) {
 	}
 	var here []Instance
 	for _, i := range list {
-		if i.Box == box {
+		if i.Box == box && s.noted(i).State != WaitShown {
 			here = append(here, i)
 		}
 	}

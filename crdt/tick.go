@@ -18,7 +18,8 @@ const maxTries = 8
 // UIDs run out ([Site.NeedsRenumber]), and repairs of UIDVALIDITY. The
 // caller prepares them in that order in one transaction, and calls Tick again at
 // next (Unix ms, 0: when an operation was applied). force makes everything due
-// now. Tick costs what the waiting messages cost, and reads the mailbox records.
+// now. Tick costs what the waiting messages cost, with a [WaitIndex] only those for
+// which something may be due, and reads the mailbox records.
 func (s *Site) Tick(force bool) (payloads []Payload, next int64, err error) {
 	n, err := s.names()
 	if err != nil {
@@ -37,6 +38,9 @@ func (s *Site) Tick(force bool) (payloads []Payload, next int64, err error) {
 		return nil, 0, fmt.Errorf("awaiting: %w", err)
 	}
 	list = slices.DeleteFunc(list, func(i Instance) bool { return boxes[i.Box] })
+	if !force {
+		list, next = s.resting(list)
+	}
 	slices.SortFunc(list, Instance.Compare)
 	for len(list) > 0 {
 		n := 1
@@ -87,15 +91,20 @@ func (s *Site) tickBox(list []Instance, force bool) (payloads []Payload, next in
 		oldest = min(oldest, s.since(m)+policy.Batch)
 	}
 	for _, m := range waiting {
+		until, ask := s.patience(b, m), s.since(m)+policy.Batch
 		switch {
 		case s.Self.Leader:
 			if due(oldest) {
 				issue = append(issue, m)
 			}
-		case due(s.patience(b, m)):
+		case due(until):
 			issue = append(issue, m)
-		case m.Nudged != m.Reg && due(s.since(m)+policy.Batch):
+		case m.Nudged == m.Reg:
+			s.note(b.ID, m, until)
+		case due(ask):
 			nudge = append(nudge, m)
+		default:
+			s.note(b.ID, m, min(until, ask))
 		}
 	}
 	payloads, err = s.reissue(b, issue)

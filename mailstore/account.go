@@ -33,6 +33,7 @@ type account struct {
 	index       nameIndex                    // of boxes, if all are there
 	names       map[string]crdt.MailboxID    // of mailboxes as they are shown, nil: to be made
 	open        map[crdt.MailboxID]*openBox
+	waiting     map[crdt.Instance]crdt.Wait // messages that await another UID, nil: not read yet
 
 	publisher
 }

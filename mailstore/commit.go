@@ -351,6 +351,7 @@ func (t *tx) install() []exposure {
 	for _, waits := range t.awaiting {
 		t.tick = t.tick || waits
 	}
+	t.installWaiting()
 	if t.tick {
 		a.r.ticker.soon(a.id, a.r.now()+tickDelay)
 	}

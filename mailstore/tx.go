@@ -436,22 +436,3 @@ func (t *tx) setAwaiting(i crdt.Instance, on bool) {
 	}
 	t.awaiting[i] = on
 }
-
-// Awaiting implements crdt.State.
-func (t *tx) Awaiting() ([]crdt.Instance, error) {
-	var out []crdt.Instance
-	t.key = t.keys.awaits(t.key[:0], t.a.id)
-	err := t.scan(func(rest, _ []byte) error {
-		i, err := parseInstance(rest)
-		if _, ok := t.awaiting[i]; !ok {
-			out = append(out, i)
-		}
-		return err
-	})
-	for i, on := range t.awaiting {
-		if on {
-			out = append(out, i)
-		}
-	}
-	return out, err
-}
