@@ -100,8 +100,11 @@ func (w *World) settle() error {
 // exchange delivers what is under way. It reports whether there was something.
 func (w *World) exchange() (busy bool, err error) {
 	for _, n := range w.nodes {
-		if err := n.apply(); err != nil { // what was received and left
-			return true, err
+		if waiting, _ := n.machine.Queued(); waiting > 0 { // it was received and left
+			if err := n.apply(); err != nil {
+				return true, err
+			}
+			busy = busy || n.changed
 		}
 		for _, peer := range w.nodes {
 			s := n.streams[peer.id]
@@ -121,7 +124,10 @@ func (w *World) exchange() (busy bool, err error) {
 			}
 		}
 	}
-	return busy, nil
+	if busy {
+		return true, w.endStep()
+	}
+	return false, nil
 }
 
 // idle returns for how long nothing happens; 0 if nothing ever will.
