@@ -87,6 +87,7 @@
 //	5    names, UIDVALIDITY, TOUCH   name.go validity.go             names TestListOfConflicts TestValidityEnds TestUIDValidityRounds
 //	6.2  contents                    content.go                      TestCollect TestContentsRandom
 //	6.3  snapshots                   load.go load_check.go           snapshots TestLoadConverges TestLoadSubnet
+//	6.3  snapshots while serving     load.go load_check.go           snapshots TestLoadConverges TestLoadSubnet
 //	6.5  eras                        renumber.go                     eras TestUIDSpaceEnds TestRenumberMargins
 //	7    invariants                  audit.go                        TestAuditFinds
 //
@@ -105,6 +106,7 @@
 //	C9   STORE brings back what was expunged              c09_store_expunge
 //	C10  MOVE arrives after the body was deleted          c10_move_expunge_body
 //	C11  a snapshot's vanished UID is shown here          c11_snapshot_vanished
+//	C11  a snapshot's vanished UID is shown here          c11_snapshot_vanished
 //	C12  one UID issued twice                             c12_uid_classes
 //	C13  UIDNEXT goes down after a restart                c13_uidnext_after_restart
 //	C14  MODSEQ of another replica taken for an own one   c14_foreign_as_own
@@ -112,6 +114,7 @@
 //	C16  races of CREATE, DELETE, RENAME, APPEND          c16_mailbox_races
 //	C17  MOVE against MOVE and EXPUNGE                    c17_moves
 //	C19  twins in several mailboxes after a snapshot      c19_snapshot_twins
+//	C19  twins in a snapshot, in several mailboxes        c19_snapshot_twins
 //	C20  a later removal is not stable yet                c20_second_removal
 //	C22  a session that moved away wakes up               mailstore.TestFenceAndRefusal
 //	C23  a change is told nowhere when a session moves    c23_told_elsewhere

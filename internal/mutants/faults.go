@@ -198,7 +198,7 @@ var messageFaults = []fault{
 		name: "loser-stays-away",
 		what: "when the shown copy is removed by somebody who knew only that one, the other stays hidden (C17)",
 		edits: []edit{
-			{"crdt/work.go", "\t\tif err := w.twinsOf(i, m); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn w.State.Release(", "\t}\n\treturn w.State.Release("},
+			{"crdt/work.go", "\t\tif err := w.twinsOf(i, m); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn w.releaseContent(", "\t}\n\treturn w.releaseContent("},
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestExhaustive",
 	},
