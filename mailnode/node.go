@@ -143,6 +143,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Rank:           rank,
 		Separator:      n.opts.Config.IMAP.HierarchySeparator,
 		Policy:         crdt.DefaultPolicy(),
+		KeepLog:        true, // snapshots are not carried between nodes yet
 		Replaces:       n.opts.Replaces != 0,
 		MaxMessageSize: int64(n.opts.Config.IMAP.MaxMessageSize),
 	})

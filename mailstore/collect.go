@@ -174,6 +174,9 @@ func (r *Replica) collect() (left bool, err error) {
 // cutBehind cuts the log at v, except for the last operation of each origin:
 // peers compare it when they connect.
 func (r *Replica) cutBehind(v crdt.VC) error {
+	if r.opts.KeepLog {
+		return nil
+	}
 	var cut crdt.VC
 	for o, n := range v.All() {
 		cut.Set(o, n-1)

@@ -36,6 +36,9 @@ type ReplicaOptions struct {
 	// nothing.
 	VanishedAge time.Duration
 	VanishedMax int
+	// KeepLog keeps the log whole: where members cannot be given snapshots, one
+	// that lost its disk needs all of it.
+	KeepLog bool
 	// Replaces says that this incarnation takes the slot of one that is lost,
 	// when it is made.
 	Replaces bool
