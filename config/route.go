@@ -8,7 +8,6 @@ import (
 
 // Replica is a node that can run a user's sessions.
 type Replica struct {
-	Role Role
 	Name string
 	Addr string // where it opens sessions
 }
@@ -60,21 +59,21 @@ func (c *Config) SubnetOf(user uint32) string {
 }
 
 // Replicas returns the nodes that have a user's mail in the order in which a
-// distributor tries them: the region's own worker, storage, the other regions'
-// workers of which the file gives mail addresses. It is empty if nobody keeps
+// distributor tries them: the region's own worker, storage, then the nodes under
+// Failover, which may be storage of another region's file. It is empty if nobody keeps
 // the user.
 func (c *Config) Replicas(user uint32) []Replica {
 	var list []Replica
 	w := c.WorkerOf(user)
 	if w != nil {
-		list = append(list, Replica{RoleWorker, w.Name, w.PublicMailAddr})
+		list = append(list, Replica{w.Name, w.PublicMailAddr})
 	}
 	if s := c.Storage; s != nil && slices.ContainsFunc(s.Subnets, func(n Subnet) bool { return n.Users.Contains(user) }) {
-		list = append(list, Replica{RoleStorage, s.Name, s.PublicMailAddr})
+		list = append(list, Replica{s.Name, s.PublicMailAddr})
 	}
 	if w != nil {
 		for _, p := range w.Failover {
-			list = append(list, Replica{RoleWorker, p.Name, p.Addr})
+			list = append(list, Replica{p.Name, p.Addr})
 		}
 	}
 	return list
@@ -90,14 +89,14 @@ func (c *Config) AllReplicas() []Replica {
 		}
 	}
 	for _, w := range c.Workers {
-		add(Replica{RoleWorker, w.Name, w.PublicMailAddr})
+		add(Replica{w.Name, w.PublicMailAddr})
 	}
 	if c.Storage != nil {
-		add(Replica{RoleStorage, c.Storage.Name, c.Storage.PublicMailAddr})
+		add(Replica{c.Storage.Name, c.Storage.PublicMailAddr})
 	}
 	for _, w := range c.Workers {
 		for _, p := range w.Failover {
-			add(Replica{RoleWorker, p.Name, p.Addr})
+			add(Replica{p.Name, p.Addr})
 		}
 	}
 	return list

@@ -18,10 +18,10 @@ func TestReplicas(t *testing.T) {
 		replicas string
 	}{
 		{0, "", "[]"},
-		{1, "subnet-1", "[{worker eu-worker-1 127.0.0.1:20001} {storage storage 127.0.0.1:21000} {worker us-worker-1 127.0.0.1:20101}]"},
-		{1000, "subnet-1", "[{worker eu-worker-1 127.0.0.1:20001} {storage storage 127.0.0.1:21000} {worker us-worker-1 127.0.0.1:20101}]"},
-		{1001, "subnet-2", "[{storage storage 127.0.0.1:21000}]"},
-		{2500, "subnet-9", "[{worker eu-worker-2 127.0.0.1:20002}]"},
+		{1, "subnet-1", "[{eu-worker-1 127.0.0.1:20001} {storage 127.0.0.1:21000} {us-worker-1 127.0.0.1:20101}]"},
+		{1000, "subnet-1", "[{eu-worker-1 127.0.0.1:20001} {storage 127.0.0.1:21000} {us-worker-1 127.0.0.1:20101}]"},
+		{1001, "subnet-2", "[{storage 127.0.0.1:21000}]"},
+		{2500, "subnet-9", "[{eu-worker-2 127.0.0.1:20002}]"},
 		{3001, "", "[]"},
 		{1<<32 - 1, "", "[]"},
 	} {
@@ -32,7 +32,7 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("user %d: subnet %q, want %q", test.user, got, test.subnet)
 		}
 	}
-	want := "[{worker eu-worker-1 127.0.0.1:20001} {worker eu-worker-2 127.0.0.1:20002} {storage storage 127.0.0.1:21000} {worker us-worker-1 127.0.0.1:20101}]"
+	want := "[{eu-worker-1 127.0.0.1:20001} {eu-worker-2 127.0.0.1:20002} {storage 127.0.0.1:21000} {us-worker-1 127.0.0.1:20101}]"
 	if got := fmt.Sprint(c.AllReplicas()); got != want {
 		t.Errorf("all replicas %s, want %s", got, want)
 	}

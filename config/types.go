@@ -116,8 +116,9 @@ type Worker struct {
 	Node
 	// Key is the name of the section, as in [Workers.worker-1].
 	Key string
-	// Failover are the workers of other regions that may take over this
-	// worker's sessions, with the addresses where they open sessions.
+	// Failover are the other members that may take over this worker's sessions
+	// (workers of other regions, storage that is in another region's file), with
+	// the addresses where they open sessions, in the order of the file.
 	Failover []Peer
 }
 

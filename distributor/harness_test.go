@@ -124,7 +124,7 @@ func (n *fakeNode) stop() {
 }
 
 func (n *fakeNode) replica(name string) Replica {
-	return Replica{Role: "worker", Name: name, Addr: n.addr}
+	return Replica{Name: name, Addr: n.addr}
 }
 
 // fakeSession answers every line with "* <name> <tag> ..." and a tagged OK; IDLE

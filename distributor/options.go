@@ -39,7 +39,6 @@ type Options struct {
 
 // Replica is a node that can run sessions.
 type Replica struct {
-	Role string // "worker" or "storage"
 	Name string
 	Addr string // host:port where it opens sessions
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ func TestKill(t *testing.T) {
 			wait(ctx, done, d/4)
 			n.Kill()
 			both(t, c, func(t *testing.T, r *cluster.Region) { worksSoon(t, c, r, userBystander) })
+			if n == c.US.Worker { // whose region's file has storage under Failover only
+				wantTakeover(t, c.US.Distributor, c.Storage)
+			}
 			wait(ctx, done, d/4)
 			if err := n.Restart(timeout(t, readyTime)); err != nil {
 				t.Error(err)
@@ -45,6 +49,18 @@ func TestKill(t *testing.T) {
 			report(t, r)
 			t.Logf("%d reconnects, acknowledged %v, unknown %v, refused %v, equal after %s", r.Reconnects, r.Acknowledged, r.Unknown, r.Refused, r.Settled)
 		})
+	}
+}
+
+// wantTakeover looks that a distributor has opened a session at a node.
+func wantTakeover(t *testing.T, d, n *cluster.Node) {
+	t.Helper()
+	text, err := d.Log()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text, "replica="+n.Name) {
+		t.Errorf("%s opened no session at %s", d.Name, n.Name)
 	}
 }
 

@@ -86,7 +86,7 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 		Route:    func(user uint32) []distributor.Replica { return replicas(cfg.Replicas(user)) },
 		Replicas: replicas(cfg.AllReplicas()),
 		DialTLS: func(r distributor.Replica) *tls.Config {
-			return identity.ClientTLS(r.Name, crypto.Role(r.Role))
+			return identity.ClientTLS(r.Name, crypto.RoleWorker, crypto.RoleStorage)
 		},
 		Limits: distributor.Limits{
 			MaxConnections:        d.Limits.MaxConnections,
@@ -129,7 +129,7 @@ func openUsers(d *config.Distributor, logger log.Logger) (auth.Authenticator, io
 func replicas(list []config.Replica) []distributor.Replica {
 	out := make([]distributor.Replica, len(list))
 	for i, r := range list {
-		out[i] = distributor.Replica{Role: string(r.Role), Name: r.Name, Addr: r.Addr}
+		out[i] = distributor.Replica{Name: r.Name, Addr: r.Addr}
 	}
 	return out
 }
@@ -173,9 +173,9 @@ func (e *edge) state() telemetry.State {
 			continue
 		}
 		if e.own[r.Name] && time.Since(e.started) < startGrace {
-			s.NotReady = append(s.NotReady, fmt.Sprintf("%s %s at %s was not reached yet", r.Role, r.Name, r.Addr))
+			s.NotReady = append(s.NotReady, fmt.Sprintf("%s at %s was not reached yet", r.Name, r.Addr))
 		}
-		s.Degraded = append(s.Degraded, fmt.Sprintf("%s %s at %s cannot be reached", r.Role, r.Name, r.Addr))
+		s.Degraded = append(s.Degraded, fmt.Sprintf("%s at %s cannot be reached", r.Name, r.Addr))
 	}
 	if reachable == 0 {
 		s.NotReady = append(s.NotReady, "no replica can be reached")
