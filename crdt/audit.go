@@ -129,6 +129,13 @@ func (a *audit) record(b *Mailbox) error {
 	if b.C == 0 {
 		a.find("mailbox %q: validity part %d", b.Name.Value, b.C)
 	}
+	account, err := a.State.Account()
+	if err != nil {
+		return err
+	}
+	if account.Epoch > 0 && b.N < b.floor(account.Epoch) {
+		a.find("mailbox %q: heard of %v in epoch %d", b.Name.Value, b.N, account.Epoch)
+	}
 	used, err := a.State.Used(b.Name.Value)
 	if err != nil {
 		return err

@@ -344,6 +344,25 @@ func (p *Renumber) decode(r *reader) {
 	p.List = r.tagUIDs()
 }
 
+func (p *RaiseEpoch) encode(w *writer) {
+	w.uint(uint64(p.Epoch))
+	w.uint(uint64(len(p.Boxes)))
+	for i := range p.Boxes {
+		b := &p.Boxes[i]
+		w.fixed(uint64(b.ID))
+		w.uint(uint64(b.N))
+		w.uint(uint64(b.C))
+	}
+}
+
+func (p *RaiseEpoch) decode(r *reader) {
+	p.Epoch = r.uint32()
+	p.Boxes = elements[RaisedMailbox](r, 8+2)
+	for i := range p.Boxes {
+		p.Boxes[i] = RaisedMailbox{MailboxID(r.fixed()), r.uid(), r.uint32()}
+	}
+}
+
 func (p *Nudge) encode(w *writer) {
 	w.fixed(uint64(p.Box))
 	w.uint(uint64(p.H))

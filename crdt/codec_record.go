@@ -215,6 +215,7 @@ func (a *Account) AppendBinary(dst []byte) []byte {
 	w.uint(uint64(a.Login.Time))
 	w.string(a.Login.Value)
 	w.bool(a.Provisioned)
+	w.uint(uint64(a.Epoch))
 	w.vector(a.Vector)
 	return w.b
 }
@@ -224,7 +225,7 @@ func (a *Account) AppendBinary(dst []byte) []byte {
 func DecodeAccount(b []byte) (*Account, error) {
 	r := reader{b: b}
 	r.version(recordVersion)
-	a := &Account{Login: Register[string]{Time(r.uint()), r.string()}, Provisioned: r.bool()}
+	a := &Account{Login: Register[string]{Time(r.uint()), r.string()}, Provisioned: r.bool(), Epoch: r.uint32()}
 	a.Vector = r.vector()
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode account: %w", err)

@@ -44,7 +44,7 @@ func drawVC(t *rapid.T) VC {
 }
 
 func drawPayload(t *rapid.T) Payload {
-	switch kind(rapid.IntRange(int(kindAppend), int(kindRenumber)).Draw(t, "kind")) {
+	switch kind(rapid.IntRange(int(kindAppend), int(kindRaiseEpoch)).Draw(t, "kind")) {
 	case kindAppend:
 		return rapid.Ptr(rapid.Make[Append](), false).Draw(t, "payload")
 	case kindStore:
@@ -71,6 +71,8 @@ func drawPayload(t *rapid.T) Payload {
 		return rapid.Ptr(rapid.Make[Subscribe](), false).Draw(t, "payload")
 	case kindRenumber:
 		return rapid.Ptr(rapid.Make[Renumber](), false).Draw(t, "payload")
+	case kindRaiseEpoch:
+		return rapid.Ptr(rapid.Make[RaiseEpoch](), false).Draw(t, "payload")
 	case kindSetSpecialUse:
 		return rapid.Ptr(rapid.Make[SetSpecialUse](), false).Draw(t, "payload")
 	default:
@@ -139,7 +141,7 @@ func TestRecordRoundTrip(t *testing.T) {
 			t.Fatalf("got %+v (%v), want %+v", got, err, b)
 		}
 
-		a := &Account{Login: rapid.Make[Register[string]]().Draw(t, "login"), Provisioned: rapid.Bool().Draw(t, "provisioned"), Vector: drawVC(t)}
+		a := &Account{Login: rapid.Make[Register[string]]().Draw(t, "login"), Provisioned: rapid.Bool().Draw(t, "provisioned"), Epoch: rapid.Uint32().Draw(t, "epoch"), Vector: drawVC(t)}
 		if got, err := DecodeAccount(a.AppendBinary(nil)); err != nil || !reflect.DeepEqual(got, a) {
 			t.Fatalf("got %+v (%v), want %+v", got, err, a)
 		}

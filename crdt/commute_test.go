@@ -88,6 +88,8 @@ func everyOperation(w *world) []prepared {
 		{"nudge", payload(&Nudge{Box: b, H: 4000, List: []TagUID{{inB[0].Tag, 17}}})},
 		{"renumber", func(s *Site) (Payload, error) { return first(s.PrepareRenumber(a)) }},
 		{"renumber B", func(s *Site) (Payload, error) { return first(s.PrepareRenumber(b)) }},
+		{"raise epoch", func(s *Site) (Payload, error) { return s.PrepareEpoch(1) }},
+		{"raise it twice", func(s *Site) (Payload, error) { return s.PrepareEpoch(2) }},
 		{"create", func(s *Site) (Payload, error) { return s.PrepareCreate("C/y", `\Sent`) }},
 		{"revive", func(s *Site) (Payload, error) { return s.PrepareCreate("Dead", "") }},
 		{"provision", func(s *Site) (Payload, error) { return s.PrepareProvision() }},

@@ -17,6 +17,7 @@ const (
 	kindSetSpecialUse kind = 13
 	kindBindLogin     kind = 14
 	kindRenumber      kind = 15
+	kindRaiseEpoch    kind = 16
 )
 
 func (*Append) kind() kind        { return kindAppend }
@@ -34,6 +35,7 @@ func (*Subscribe) kind() kind     { return kindSubscribe }
 func (*SetSpecialUse) kind() kind { return kindSetSpecialUse }
 func (*BindLogin) kind() kind     { return kindBindLogin }
 func (*Renumber) kind() kind      { return kindRenumber }
+func (*RaiseEpoch) kind() kind    { return kindRaiseEpoch }
 
 // newPayload returns an empty payload of a kind, nil if there is no such kind.
 func newPayload(k kind) Payload {
@@ -68,6 +70,8 @@ func newPayload(k kind) Payload {
 		return new(BindLogin)
 	case kindRenumber:
 		return new(Renumber)
+	case kindRaiseEpoch:
+		return new(RaiseEpoch)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (p *CreateMailbox) effect(w *work) error {
 			a.Provisioned = true
 			dot, t = Dot{N: uint64(i) + 1}, fixedTime
 		}
-		if err := w.create(b, dot, t); err != nil {
+		if err := w.create(b, dot, t, a.Epoch); err != nil {
 			return err
 		}
 	}
@@ -59,7 +59,7 @@ func (p *CreateMailbox) effect(w *work) error {
 	return w.State.PutAccount(a)
 }
 
-func (w *work) create(n *NewMailbox, dot Dot, t Time) error {
+func (w *work) create(n *NewMailbox, dot Dot, t Time, epoch uint32) error {
 	b, err := w.box(n.ID)
 	if err != nil {
 		return err
@@ -68,6 +68,7 @@ func (w *work) create(n *NewMailbox, dot Dot, t Time) error {
 		b = w.open(newMailbox(n.ID, n.Name, n.Generation))
 	}
 	b.C = max(b.C, n.C)
+	w.hear(b, b.floor(epoch))
 	if !slices.Contains(b.Dots, dot) {
 		b.Dots = append(b.Dots, dot)
 	}

@@ -73,7 +73,12 @@ func (s *Site) createOne(p *CreateMailbox, n *names, name string) error {
 		p.Boxes = append(p.Boxes, NewMailbox{ID: o.ID, Name: o.Created, Generation: o.Generation, C: c})
 		return nil
 	}
-	c, err := nextC(used)
+	a, err := s.State.Account()
+	if err != nil {
+		return fmt.Errorf("create %q: %w", name, err)
+	}
+	// An evicted member may have made one of that name that nobody heard of.
+	c, err := nextC(used + Validity(a.Epoch)<<20)
 	if err != nil {
 		return fmt.Errorf("create %q: %w", name, err)
 	}

@@ -103,6 +103,19 @@ type (
 		List []TagUID // in the order of the UIDs before
 	}
 
+	// RaiseEpoch makes every mailbox skip what an evicted member may have given
+	// (crdt.md 6.4).
+	RaiseEpoch struct {
+		Epoch uint32
+		Boxes []RaisedMailbox
+	}
+	// RaisedMailbox is one mailbox of a RaiseEpoch.
+	RaisedMailbox struct {
+		ID MailboxID
+		N  UID // none up to this is issued any more
+		C  uint32
+	}
+
 	// CreateMailbox creates or revives a mailbox record.
 	CreateMailbox struct{ Boxes []NewMailbox }
 	// NewMailbox is one record of a CreateMailbox; the dot added to its

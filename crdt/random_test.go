@@ -83,6 +83,8 @@ func (a *act) step(actions []string) {
 			box, _ := a.box(i)
 			dst, _ := a.box(i)
 			return s.PrepareMove(a.shown(i, box), dst)
+		case "epoch":
+			return s.PrepareEpoch(uint32(a.pick(4, "epoch")))
 		case "create":
 			return s.PrepareCreate(a.name(), "")
 		case "delete":
@@ -200,6 +202,7 @@ func TestConvergence(t *testing.T) {
 		{"no leader", slices.Concat(messageActions, systemActions), false, []string{"A"}},
 		{"mailboxes", slices.Concat(mailboxActions, systemActions), true, nil},
 		{"deliveries", slices.Concat(messageActions, systemActions, []string{"post", "post", "post", "evidence"}), true, []string{"A"}},
+		{"epochs", slices.Concat(mailboxActions, messageActions, eraActions, systemActions, []string{"epoch", "epoch", "epoch"}), true, nil},
 		{"eras", slices.Concat(messageActions, eraActions, systemActions), true, []string{"A"}},
 		{"eras and names", slices.Concat(mailboxActions, messageActions, eraActions, systemActions), false, []string{"A"}},
 		{"all", slices.Concat(messageActions, mailboxActions, systemActions), true, nil},

@@ -162,10 +162,16 @@ func (p *Renumber) effect(w *work) error {
 // here, and nothing of the era before says anything any more: it had another
 // UIDVALIDITY.
 func (w *work) begin(b *openBox, era uint32) error {
-	w.hear(b, NewUID(era, 0))
-	b.H = max(b.H, b.N)
+	a, err := w.State.Account()
+	if err != nil {
+		return err
+	}
+	first := NewUID(era, 0)
+	w.hear(b, first)
+	w.hear(b, b.floor(a.Epoch))
+	b.H = max(b.H, first)
 	w.raise(b)
-	if err := w.State.ForgetVanished(b.ID, b.N); err != nil {
+	if err := w.State.ForgetVanished(b.ID, first); err != nil {
 		return err
 	}
 	return w.use(b)

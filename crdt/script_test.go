@@ -24,6 +24,7 @@ import (
 //	0: expunge BOX 17,18            also "move BOX 17 DST", "copy BOX 17 DST"
 //	0: create NAME                  also delete, rename A B, provision, bind NAME
 //	0: renumber BOX                 begin another era
+//	0: epoch 1                      raise the epoch after an eviction
 //	approach BOX 300                use up the UIDs of its era but for 300
 //	0: poll BOX                     the client that knows only UIDNEXT asks for n:*
 //	0: unnoticed BOX                the same without the evidence rule
@@ -265,6 +266,12 @@ func (s *script) prepare(site *Site, i int, what string, args []string, box func
 		return site.PrepareAppend(box(2).ID, list, false)
 	case "create":
 		return site.PrepareCreate(args[0], "")
+	case "epoch":
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return nil, err
+		}
+		return site.PrepareEpoch(uint32(n))
 	case "delete":
 		return site.PrepareDelete(args[0])
 	case "rename":

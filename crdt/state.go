@@ -84,6 +84,7 @@ type TwinKey struct {
 type Account struct {
 	Login       Register[string] // the login name that the account is bound to
 	Provisioned bool             // INBOX and the special-use mailboxes were made once
+	Epoch       uint32           // of the group that it was raised to: evictions so far (crdt.md 6.4)
 	Vector      VC               // operations of this account: what was written or applied here
 }
 

@@ -267,7 +267,7 @@ func (w *world) finalMessages(i int) {
 // they have applied the same operations.
 func (s *Memory) replicated() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "login %v provisioned %v applied %v\n", s.account.Login, s.account.Provisioned, s.account.Vector)
+	fmt.Fprintf(&out, "login %v provisioned %v epoch %d applied %v\n", s.account.Login, s.account.Provisioned, s.account.Epoch, s.account.Vector)
 	for _, name := range slices.Sorted(maps.Keys(s.subs)) {
 		fmt.Fprintf(&out, "subscription %s %v\n", name, s.subs[name])
 	}

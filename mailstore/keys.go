@@ -14,6 +14,7 @@ import (
 //	0x02 <subnet name>                    replica record: number, origin, slot, subnet
 //	0x10 R 'v'                            vector of the replica and its clock
 //	0x10 R 'c'                            the log's cut, a vector
+//	0x10 R 'e'                            epoch of the group, and that to which all accounts were raised
 //	0x10 R 'l' origin n                   log: one operation
 //	0x10 R 'p' <peer name>                what is remembered of a peer
 //	0x10 R 'q' account                    quarantine of an account
@@ -59,6 +60,7 @@ const (
 const (
 	kindVector     = 'v'
 	kindCut        = 'c'
+	kindEpochs     = 'e'
 	kindLog        = 'l'
 	kindPeer       = 'p'
 	kindQuarantine = 'q'
@@ -102,6 +104,8 @@ func (k keyspace) kind(b []byte, space, kind byte) []byte {
 
 func (k keyspace) vector(b []byte) []byte { return k.kind(b, spaceState, kindVector) }
 func (k keyspace) cut(b []byte) []byte    { return k.kind(b, spaceState, kindCut) }
+
+func (k keyspace) epochs(b []byte) []byte { return k.kind(b, spaceState, kindEpochs) }
 
 func (k keyspace) log(b []byte, d crdt.Dot) []byte {
 	b = k.kind(b, spaceState, kindLog)

@@ -84,6 +84,12 @@ type Replica struct {
 	tokensOff bool // under seq
 	upkeep    upkeep
 
+	epochs struct {
+		sync.Mutex
+		raising sync.Mutex // held while accounts are raised
+		epochs
+	}
+
 	accounts  accountTable
 	ticker    ticker
 	collector collector
@@ -183,6 +189,9 @@ func (r *Replica) open() error {
 		return err
 	}
 	if err := r.loadTokens(); err != nil {
+		return err
+	}
+	if err := r.loadEpochs(); err != nil {
 		return err
 	}
 	r.contents.init()

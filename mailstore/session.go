@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-pluto/pluto/crdt"
 )
@@ -50,7 +51,11 @@ func (s *Account) bind(ctx context.Context, login string) error {
 			return nil, err
 		}
 		bind, err := payload(t.site().PrepareBindLogin(login))
-		return append(boxes, bind...), err
+		if err != nil {
+			return nil, err
+		}
+		epoch, err := t.raiseEpoch()
+		return slices.Concat(boxes, bind, epoch), err
 	}, nil)
 	if err != nil {
 		return err

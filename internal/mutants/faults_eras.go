@@ -31,7 +31,7 @@ var eraFaults = []fault{
 		name: "old-era-arrives",
 		what: "the horizon of the era before stays: messages that arrive late are shown under UIDs of it (6.5)",
 		edits: []edit{
-			{"crdt/renumber.go", "\tb.H = max(b.H, b.N)\n", ""},
+			{"crdt/renumber.go", "\tb.H = max(b.H, first)\n", ""},
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestExhaustive",
 	},
@@ -39,7 +39,7 @@ var eraFaults = []fault{
 		name: "old-era-vanished",
 		what: "UIDs that vanished in the era before are reported in the next (6.5)",
 		edits: []edit{
-			{"crdt/renumber.go", "if err := w.State.ForgetVanished(b.ID, b.N); err != nil {", "if err := w.State.ForgetVanished(b.ID, 0); err != nil {"},
+			{"crdt/renumber.go", "if err := w.State.ForgetVanished(b.ID, first); err != nil {", "if err := w.State.ForgetVanished(b.ID, 0); err != nil {"},
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestExhaustive|TestConvergence",
 	},
@@ -66,5 +66,53 @@ var eraFaults = []fault{
 			{"mailstore/publish.go", "h.gone, h.last = true, b.shown", "h.gone = true"},
 		},
 		pkg: mailstorePkg, tests: "TestMailboxOutlivesItsUIDs",
+	},
+	{
+		name: "evidence-ignored",
+		what: "who asks for n:* says nothing about UIDNEXT elsewhere (4.3, C5)",
+		edits: []edit{
+			{"crdt/evidence.go", "from <= b.H+1 {", "from > 0 {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestEvidence",
+	},
+	{
+		name: "evidence-unbounded",
+		what: "who names a UID uses up all below it (4.3)",
+		edits: []edit{
+			{"crdt/evidence.go", "skip := min(told-known, b.Evidence.allowed(s.Now))", "skip := told - known"},
+		},
+		pkg: crdtPkg, tests: "TestEvidenceBounds",
+	},
+	{
+		name: "evidence-in-memory",
+		what: "UIDs that a client knew from elsewhere are forgotten in a crash (4.3)",
+		edits: []edit{
+			{"mailstore/commit.go", " && !t.heard() {", " {"},
+		},
+		pkg: mailstorePkg, tests: "TestEvidenceIsDurable",
+	},
+	{
+		name: "held-left-behind",
+		what: "what is shown does not take along what is held below it (2.4)",
+		edits: []edit{
+			{"crdt/hold.go", "if b.Held == 0 || b.showing {", "if b.Held == 0 || b.Held > 0 {"},
+		},
+		pkg: crdtPkg, tests: "TestHold",
+	},
+	{
+		name: "epoch-of-known-only",
+		what: "mailboxes that were made at the same time do not skip UIDs (6.4)",
+		edits: []edit{
+			{"crdt/mailbox_effect.go", "\tw.hear(b, b.floor(epoch))\n", ""},
+		},
+		pkg: crdtPkg, tests: "TestConcurrentOperationsCommute|TestConvergence",
+	},
+	{
+		name: "epoch-not-in-era",
+		what: "an era that begins in an epoch begins at its first UID, as it may have at the evicted member (6.4)",
+		edits: []edit{
+			{"crdt/renumber.go", "\tw.hear(b, b.floor(a.Epoch))\n", ""},
+		},
+		pkg: crdtPkg, tests: "TestConcurrentOperationsCommute|TestConvergence",
 	},
 }
