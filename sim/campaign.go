@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,13 +37,14 @@ type Report struct {
 	Failures []Failure // ascending by seed
 	Trace    []string
 
-	mu sync.Mutex
+	mu  sync.Mutex
+	err error // why runs are not possible at all
 }
 
 // Run does the runs until all are done, the context ends, or too many failed.
 func (c Campaign) Run(ctx context.Context) (*Report, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	seeds := make(chan uint64)
 	report := &Report{}
 	var wg sync.WaitGroup
@@ -50,7 +52,8 @@ func (c Campaign) Run(ctx context.Context) (*Report, error) {
 		wg.Go(func() {
 			for seed := range seeds {
 				if err := c.one(seed, report); err != nil {
-					cancel(err)
+					report.broken(err)
+					cancel()
 				}
 			}
 		})
@@ -66,10 +69,7 @@ func (c Campaign) Run(ctx context.Context) (*Report, error) {
 		}
 		return 1
 	})
-	if err := context.Cause(ctx); err != nil && ctx.Err() == context.Canceled && err != context.Canceled {
-		return nil, err
-	}
-	return report, nil
+	return report, report.err
 }
 
 func (c Campaign) one(seed uint64, report *Report) error {
@@ -96,6 +96,12 @@ func (c Campaign) one(seed uint64, report *Report) error {
 		report.Failures = append(report.Failures, Failure{Seed: seed, Result: r, Steps: steps})
 	}
 	return nil
+}
+
+func (r *Report) broken(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = errors.Join(r.err, err)
 }
 
 func (r *Report) failed() int {
