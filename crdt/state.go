@@ -142,7 +142,7 @@ type Message struct {
 	Zone  int16  // its time zone, minutes east of UTC
 	Saved int64  // RFC 8514 SAVEDATE at the origin, Unix seconds
 
-	Arrived Time  // clock just before the add was applied here
+	Arrived Time  // when the add was applied here: its clock, or the time if that is later (C18)
 	Refused int64 // Unix ms when the register value was refused here, 0 when it is not waiting
 	Tries   uint8 // re-issues tried by this replica
 	Nudged  UID   // register value that the leader was asked to replace

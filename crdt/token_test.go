@@ -329,3 +329,31 @@ func FuzzCheckpoints(f *testing.F) {
 		}
 	})
 }
+
+// TestHiddenSinceArrival (C18): a message that was long under way has not been
+// hidden for long where it arrives, even if nothing else had happened there since.
+func TestHiddenSinceArrival(t *testing.T) {
+	w := newWorld(2)
+	for i := range 2 {
+		if _, err := w.do(i, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, costMessages(1, byte(i)), true) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.announce(1, Inbox)
+	const hidden = 10_000
+	w.reps[1].self.Policy.Hidden = hidden
+	w.now += 6 * hidden
+	w.deliver(0, 1) // 17, refused
+	if n := len(w.reps[1].mem.awaiting); n != 1 {
+		t.Fatalf("%d messages wait", n)
+	}
+	for _, c := range []struct {
+		after int64
+		late  int
+	}{{0, 0}, {hidden - 1, 0}, {1, 1}} {
+		w.now += c.after
+		if list, err := w.site(1).Unhide(Inbox); err != nil || len(list) != c.late {
+			t.Errorf("at %d ms after it arrived: %v, %v", w.now-simStart-6*hidden, list, err)
+		}
+	}
+}

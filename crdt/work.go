@@ -121,7 +121,7 @@ func (b *openBox) count(m *Message, in bool) {
 // add puts a new instance into a mailbox: the common end of APPEND and MOVE.
 // u is its register, older are other UIDs that it had elsewhere.
 func (w *work) add(b *openBox, m *Message, u UID, older ...UID) error {
-	m.Arrived = w.Before
+	m.Arrived = max(w.Before, TimeAt(w.Now, w.Self.Slot))
 	b.Instances++
 	b.dirty = true
 	if err := w.State.Retain(m.Root); err != nil {
