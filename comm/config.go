@@ -76,6 +76,11 @@ type Config struct {
 	// package comment.
 	Replaces crdt.Origin
 
+	// Fenced is called once, with the reason, when the replica fences itself:
+	// whoever owns the disk refuses further writes there. It must not block.
+	// nil: nobody wants to know.
+	Fenced func(why error)
+
 	// Credentials returns what to dial the named peer with. They must verify
 	// that it is that peer.
 	Credentials func(peer string) (credentials.TransportCredentials, error)
@@ -115,6 +120,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Dial == nil {
 		c.Dial = dialTCP
+	}
+	if c.Fenced == nil {
+		c.Fenced = func(error) {}
 	}
 	if c.Logger == nil {
 		c.Logger = log.NewNopLogger()

@@ -218,11 +218,12 @@ func (g *Group) wakeSenders() {
 }
 
 // fence stops replication for good because this replica's data are not what its
-// peers know of it. From now on no OK is given.
+// peers know of it. From now on no OK is given, and the disk takes no writes.
 func (g *Group) fence(err error) {
 	if !g.fault.CompareAndSwap(nil, &err) {
 		return
 	}
+	g.cfg.Fenced(err)
 	g.fenced.Set(1)
 	level.Error(g.logger).Log("msg", "this replica takes no more writes: its data were restored from an old copy or are in use twice; put the newest data back, or start with an empty directory",
 		"origin", g.origin, "err", err)

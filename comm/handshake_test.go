@@ -1,6 +1,7 @@
 package comm_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/go-pluto/pluto/comm"
+	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/comm/commtest"
 	"github.com/go-pluto/pluto/crdt"
 )
@@ -156,8 +158,12 @@ func TestRestoredBackup(t *testing.T) {
 	c.await(w1.commit(1), "w2")
 	w1.stop()
 	w1.store = backup
-	c.start("w1")
+	fenced := make(chan error, 2)
+	c.start("w1", func(cfg *comm.Config) { cfg.Fenced = func(why error) { fenced <- why } })
 	c.eventually("w1 fences itself", func() bool { return w1.group.Fault() != nil })
+	if why := <-fenced; !errors.Is(why, causal.ErrStale) {
+		t.Errorf("the disk is told to refuse because of %v", why)
+	}
 	s := w1.group.Status()
 	if s.Ready() || len(s.Degraded()) == 0 {
 		t.Errorf("ready %v, degraded %q", s.Ready(), s.Degraded())

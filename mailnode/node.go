@@ -166,6 +166,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		AckStrict:      n.opts.Node.AckStrict,
 		Bootstrap:      n.opts.Bootstrap,
 		Replaces:       n.opts.Replaces,
+		Fenced:         replica.Refuse, // sessions that live here stop to write at once
 		Credentials: func(peer string) (credentials.TransportCredentials, error) {
 			return credentials.NewTLS(n.identity.ClientTLS(peer, crypto.RoleWorker, crypto.RoleStorage)), nil
 		},
