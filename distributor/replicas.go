@@ -41,7 +41,7 @@ type replicas struct {
 type node struct {
 	Replica
 	conn   *grpc.ClientConn
-	client tunnel.NodeClient
+	client *tunnel.Client
 	up     atomic.Bool
 }
 
@@ -65,10 +65,11 @@ func (r *replicas) get(which Replica) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s at %s: %w", which.Name, which.Addr, err)
 	}
-	n := &node{Replica: which, conn: conn, client: tunnel.NewNodeClient(conn)}
+	n := &node{Replica: which, conn: conn, client: tunnel.NewClient(conn)}
 	r.nodes[which] = n
 	r.opts.Metrics.up.WithLabelValues(which.Name).Set(0)
 	r.watches.Go(func() { r.watch(n) })
+	r.watches.Go(func() { n.client.Run(r.ctx) })
 	return n, nil
 }
 
@@ -179,7 +180,7 @@ func (r *replicas) try(ctx context.Context, which Replica, open *tunnel.Open) (*
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(r.opts.Limits.OpenTimeout, func() { cancel(errOpenTimeout) })
-	session, err := tunnel.Start(ctx, n.client, open)
+	session, err := n.client.Start(ctx, open)
 	if err != nil {
 		timer.Stop()
 		err = causeOr(ctx, err)

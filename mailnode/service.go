@@ -29,7 +29,7 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 		return fmt.Errorf("%w: a session ID has 16 bytes, not %d", tunnel.ErrProtocol, len(open.GetSession()))
 	}
 	logger := log.With(s.logger, "user", open.GetUserId(), "session", hex.EncodeToString(session[:4]), "remote", open.GetRemote())
-	account, refusal := s.open(ctx, open, session)
+	account, refusal := s.open(ctx, open, session, conn.Leased)
 	if refusal != nil {
 		level.Warn(logger).Log("msg", "session refused", "reason", refusal.reason, "err", refusal.err)
 		return conn.Refuse(refusal.reason, refusal.err.Error())
@@ -41,7 +41,9 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 	options.Tag = open.GetTag()
 	options.Logger = logger
 	err := imap.Serve(ctx, engineConn{conn}, account, options)
-	if err != nil && ctx.Err() == nil {
+	if cause := context.Cause(ctx); errors.Is(cause, tunnel.ErrLapsed) {
+		level.Warn(logger).Log("msg", "session dropped", "err", cause)
+	} else if err != nil && cause == nil {
 		level.Warn(logger).Log("msg", "session ended", "err", err)
 	}
 	return err
@@ -57,8 +59,9 @@ type refusal struct {
 	err    error
 }
 
-// open finds the user's replica and opens the account.
-func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.SessionID) (account, *refusal) {
+// open finds the user's replica and opens the account, whose every commit asks
+// fence first.
+func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.SessionID, fence func() error) (account, *refusal) {
 	m := s.memberFor(open.GetUserId())
 	if m == nil {
 		return account{}, &refusal{tunnel.Refused_WRONG_NODE, fmt.Errorf("user %d is not kept here", open.GetUserId())}
@@ -69,6 +72,9 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 	if err := m.catchUp(ctx, crdt.AccountID(open.GetUserId())); err != nil {
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
 	}
+	if err := fence(); err != nil {
+		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+	}
 	a, err := openAccount(ctx, m.replica, imap.UserID(open.GetUserId()), open.GetLogin(), session)
 	switch {
 	case errors.Is(err, imap.ErrContactAdmin):
@@ -76,6 +82,7 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 	case err != nil:
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
 	}
+	a.Fence(fence)
 	return a, nil
 }
 

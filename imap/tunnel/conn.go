@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +15,13 @@ import (
 type Conn struct {
 	stream Node_SessionServer
 	cancel context.CancelCauseFunc // ends the session's context
-	epoch  time.Time
-	heard  atomic.Int64 // of the last message, in nanoseconds after epoch
+	clock  *clock
+	held   atomic.Int64 // the last time at which the distributor held the session, on clock
+	lapsed atomic.Bool  // the lease was found to be over
 	in     inbox
+
+	running *sync.WaitGroup // the server's
+	ponging atomic.Bool     // a pong is on its way
 
 	sending sync.Mutex // one message at a time; owned by writer and receiver
 	buf     []byte     // queued by Write, at most MaxFrame
@@ -27,21 +32,47 @@ type Conn struct {
 // ErrProtocol is wrapped by the error of a distributor that does not keep to node.proto.
 var ErrProtocol = errors.New("tunnel protocol violated")
 
-func newConn(stream Node_SessionServer, cancel context.CancelCauseFunc) *Conn {
-	c := &Conn{stream: stream, cancel: cancel, epoch: time.Now()}
+// ErrLapsed is the cause of the end of a session whose distributor may have
+// opened it elsewhere meanwhile.
+var ErrLapsed = errors.New("the lease of the session has lapsed")
+
+func newConn(s *Server, stream Node_SessionServer, cancel context.CancelCauseFunc) *Conn {
+	c := &Conn{stream: stream, cancel: cancel, clock: s.clock, running: &s.running}
+	c.held.Store(int64(-LeaseTime - 1))
 	c.in.wake = make(chan struct{}, 1)
 	return c
 }
 
-// Heard returns when the last message of the distributor came, on the monotonic
-// clock. The session may commit while that is not long ago.
-func (c *Conn) Heard() time.Time { return c.epoch.Add(time.Duration(c.heard.Load())) }
+// Leased returns nil while the session may commit: its distributor held it at most
+// LeaseTime ago, on the node's monotonic clock. Otherwise the session has
+// ended, now and for ever, with ErrLapsed. It does not block.
+func (c *Conn) Leased() error {
+	if !c.lapsed.Load() && c.clock.elapsed()-time.Duration(c.held.Load()) <= LeaseTime {
+		return nil
+	}
+	if !c.lapsed.Swap(true) {
+		c.in.end(true)
+		c.cancel(ErrLapsed)
+	}
+	return ErrLapsed
+}
+
+// renew takes note that the distributor held the session when it had that beat.
+// It is called by one goroutine.
+func (c *Conn) renew(beat uint64) {
+	if held, ok := c.clock.when(beat); ok && int64(held) > c.held.Load() {
+		c.held.Store(int64(held))
+	}
+}
 
 // Read returns client bytes. It returns io.EOF when the client is gone, the
-// stream has ended, or the session's context has, and
+// stream has ended, the session's context has, or its lease has lapsed, and
 // [os.ErrDeadlineExceeded] at the deadline.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, window, err := c.in.take(p)
+	if n > 0 && c.Leased() != nil {
+		return 0, io.EOF
+	}
 	if window > 0 {
 		if err := c.send(&Down{Message: &Down_Window{Window: &Window{Read: window}}}); err != nil {
 			return n, err
@@ -148,6 +179,9 @@ func (c *Conn) Refuse(reason Refused_Reason, text string) error {
 func (c *Conn) send(m *Down) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
+	if c.lapsed.Load() {
+		return fmt.Errorf("send to distributor: %w", ErrLapsed)
+	}
 	if err := c.stream.Send(m); err != nil {
 		return fmt.Errorf("send to distributor: %w", err)
 	}
@@ -162,7 +196,7 @@ func (c *Conn) receive() {
 	for {
 		err := c.stream.RecvMsg(&up)
 		if err == nil {
-			c.heard.Store(int64(time.Since(c.epoch)))
+			c.renew(up.GetBeat())
 			err = c.take(&up)
 		}
 		switch {
@@ -185,9 +219,13 @@ var errClosed = errors.New("client is gone")
 func (c *Conn) take(up *Up) error {
 	switch m := up.Message.(type) {
 	case *Up_Data:
+		if err := c.Leased(); err != nil { // the command is late
+			return err
+		}
 		return c.in.put(m.Data)
 	case *Up_Ping:
-		return c.pong(m.Ping.GetNumber())
+		c.pong(m.Ping.GetNumber())
+		return nil
 	case *Up_Close:
 		return errClosed
 	}
@@ -195,13 +233,21 @@ func (c *Conn) take(up *Up) error {
 }
 
 // pong answers a ping, unless something else is being sent just now, which is a
-// sign of life too.
-func (c *Conn) pong(number uint64) error {
-	if !c.sending.TryLock() {
-		return nil
+// sign of life too. It does not wait, although sending does while the client
+// takes nothing: the next ping must not wait for that.
+func (c *Conn) pong(number uint64) {
+	if c.ponging.Swap(true) {
+		return
 	}
-	defer c.sending.Unlock()
-	return c.stream.Send(&Down{Message: &Down_Pong{Pong: &Pong{Number: number}}})
+	c.running.Go(func() {
+		defer c.ponging.Store(false)
+		if !c.sending.TryLock() {
+			return
+		}
+		defer c.sending.Unlock()
+		// An error is that of the stream, which receive finds too.
+		_ = c.stream.Send(&Down{Message: &Down_Pong{Pong: &Pong{Number: number}}})
+	})
 }
 
 // awaitEnd lets a session whose client left finish its command.

@@ -14,10 +14,18 @@
 //     the stream). The other way, a session that does not read stops its client:
 //     at most WindowSize bytes are under way to it, and the node takes them all off the
 //     stream at once, so that a ping never waits behind data.
+//   - A session has a lease: it reads commands and commits only while its
+//     distributor is known to have kept it open LeaseTime ago or later ([Conn.Leased]).
+//     Once it was found to have lapsed, the session has ended: nothing is read,
+//     and nothing sent, any more. So a distributor that said nothing for a session
+//     for longer may open it elsewhere; a node that hung, and wakes, does nothing late.
+//   - Not the arrival of a message counts, which may have lain in a socket while
+//     the node did not run, but that it was sent: a node tells its monotonic clock
+//     to each distributor every BeatInterval, once for all sessions, and whatever a
+//     distributor sends for a session carries the last such [Beat] that it had.
 //   - While a session owes its client an answer, the distributor sends a ping
-//     every PingInterval. [Conn.Heard] says when the last sign came, on the node's
-//     monotonic clock: that is the lease under which a session may commit. An idle
-//     session is not pinged; the bytes of its next command renew the lease.
+//     every PingInterval. An idle session is not pinged; the bytes of its next
+//     command renew the lease. The node takes pings without waiting for the session, whatever it does.
 //   - A node that gives no sign for StallTimeout, although it was asked for, counts as gone.
 //
 // The generated code is made by `make proto`.
@@ -32,11 +40,17 @@ const (
 	MaxFrame = 31 << 10
 	// WindowSize is how many client bytes may be under way to a session.
 	WindowSize = 256 << 10
+	// BeatInterval is the time between the beats of a node.
+	BeatInterval = 250 * time.Millisecond
+	// LeaseTime is how old the beat may be that came with the last message for
+	// a session that reads a command or commits. The distributor does not open the session elsewhere
+	// before somewhat more than that has passed after its last message (replication.md).
+	LeaseTime = 1500 * time.Millisecond
 	// PingInterval is the time between pings of a session that owes an answer.
 	PingInterval = 500 * time.Millisecond
 	// StallTimeout is how long such a session may give no sign of life.
 	StallTimeout = 10 * time.Second
 	// CloseGrace is how long a session may go on with what its client sent
-	// before it left, and how long the distributor waits for that.
+	// before it left, while its lease lasts, and how long the distributor waits for that.
 	CloseGrace = 10 * time.Second
 )

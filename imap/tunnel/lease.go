@@ -9,7 +9,9 @@ import (
 // node owes an answer, sends pings meanwhile, and notices when the node is silent.
 //
 // The timer runs only while an answer is owed and stops by itself, so that a
-// command costs no timer operation and an idle session nothing.
+// command costs no timer operation and an idle session nothing. It goes on for a
+// while when the node asked its client to continue: a client that sent more
+// than it was asked for has the answer already under way.
 type lease struct {
 	session *Session
 	timer   *time.Timer
@@ -21,9 +23,13 @@ type lease struct {
 	total    uint64 // client bytes sent
 	consumed uint64 // of those, done with
 	waiting  bool   // the node is waiting for its client, inside a command
+	asked    int    // pings since it does
 	reader   bool   // somebody receives; otherwise the client is slow, not the node
 	silent   int    // pings since the last message or since receiving began
 }
+
+// maxAsked is how many pings there are in a command that waits for its client.
+const maxAsked = int(StallTimeout / PingInterval)
 
 func (l *lease) init(s *Session) {
 	l.session = s
@@ -41,7 +47,7 @@ func (l *lease) sent(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.total += uint64(n)
-	l.waiting = false
+	l.waiting, l.asked = false, 0
 	if l.running || l.stopped {
 		return
 	}
@@ -97,7 +103,11 @@ func (l *lease) tick() {
 func (l *lease) next() (ping, stalled bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	owed := !l.opened || l.consumed < l.total && !l.waiting
+	owed := !l.opened || l.consumed < l.total
+	if owed && l.waiting {
+		l.asked++
+		owed = l.asked <= maxAsked
+	}
 	if l.stopped || !owed {
 		l.running = false
 		return false, false

@@ -70,7 +70,89 @@ func (x Refused_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refused_Reason.Descriptor instead.
 func (Refused_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{10, 0}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{12, 0}
+}
+
+type BeatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeatsRequest) Reset() {
+	*x = BeatsRequest{}
+	mi := &file_imap_tunnel_node_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeatsRequest) ProtoMessage() {}
+
+func (x *BeatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_imap_tunnel_node_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeatsRequest.ProtoReflect.Descriptor instead.
+func (*BeatsRequest) Descriptor() ([]byte, []int) {
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{0}
+}
+
+// Beat is the time of a node's monotonic clock when it was sent, in nanoseconds
+// after a moment that only the node knows. It is never 0.
+type Beat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          uint64                 `protobuf:"fixed64,1,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beat) Reset() {
+	*x = Beat{}
+	mi := &file_imap_tunnel_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beat) ProtoMessage() {}
+
+func (x *Beat) ProtoReflect() protoreflect.Message {
+	mi := &file_imap_tunnel_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beat.ProtoReflect.Descriptor instead.
+func (*Beat) Descriptor() ([]byte, []int) {
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Beat) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 // Up goes from the distributor to the node.
@@ -82,14 +164,17 @@ type Up struct {
 	//	*Up_Data
 	//	*Up_Ping
 	//	*Up_Close
-	Message       isUp_Message `protobuf_oneof:"message"`
+	Message isUp_Message `protobuf_oneof:"message"`
+	// The last Beat that the distributor had when it sent this: the message is not
+	// older than that. The session's lease lasts for a fixed time after it.
+	Beat          uint64 `protobuf:"fixed64,5,opt,name=beat,proto3" json:"beat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Up) Reset() {
 	*x = Up{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[0]
+	mi := &file_imap_tunnel_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -101,7 +186,7 @@ func (x *Up) String() string {
 func (*Up) ProtoMessage() {}
 
 func (x *Up) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[0]
+	mi := &file_imap_tunnel_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -114,7 +199,7 @@ func (x *Up) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Up.ProtoReflect.Descriptor instead.
 func (*Up) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{0}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Up) GetMessage() isUp_Message {
@@ -160,6 +245,13 @@ func (x *Up) GetClose() *Close {
 	return nil
 }
 
+func (x *Up) GetBeat() uint64 {
+	if x != nil {
+		return x.Beat
+	}
+	return 0
+}
+
 type isUp_Message interface {
 	isUp_Message()
 }
@@ -173,7 +265,7 @@ type Up_Data struct {
 }
 
 type Up_Ping struct {
-	Ping *Ping `protobuf:"bytes,3,opt,name=ping,proto3,oneof"` // lease: the node commits only while its last ping (or other message) is young
+	Ping *Ping `protobuf:"bytes,3,opt,name=ping,proto3,oneof"` // for as long as an answer is owed
 }
 
 type Up_Close struct {
@@ -205,7 +297,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[1]
+	mi := &file_imap_tunnel_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +309,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[1]
+	mi := &file_imap_tunnel_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +322,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{1}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Open) GetUserId() uint32 {
@@ -298,7 +390,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[2]
+	mi := &file_imap_tunnel_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +402,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[2]
+	mi := &file_imap_tunnel_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +415,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{2}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Ping) GetNumber() uint64 {
@@ -341,7 +433,7 @@ type Close struct {
 
 func (x *Close) Reset() {
 	*x = Close{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[3]
+	mi := &file_imap_tunnel_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -353,7 +445,7 @@ func (x *Close) String() string {
 func (*Close) ProtoMessage() {}
 
 func (x *Close) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[3]
+	mi := &file_imap_tunnel_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -366,7 +458,7 @@ func (x *Close) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Close.ProtoReflect.Descriptor instead.
 func (*Close) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{3}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{5}
 }
 
 // Down goes from the node to the distributor.
@@ -387,7 +479,7 @@ type Down struct {
 
 func (x *Down) Reset() {
 	*x = Down{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[4]
+	mi := &file_imap_tunnel_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +491,7 @@ func (x *Down) String() string {
 func (*Down) ProtoMessage() {}
 
 func (x *Down) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[4]
+	mi := &file_imap_tunnel_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +504,7 @@ func (x *Down) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Down.ProtoReflect.Descriptor instead.
 func (*Down) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{4}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Down) GetMessage() isDown_Message {
@@ -529,7 +621,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[5]
+	mi := &file_imap_tunnel_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +633,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[5]
+	mi := &file_imap_tunnel_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +646,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{5}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Answer) GetData() []byte {
@@ -588,7 +680,7 @@ type Partial struct {
 
 func (x *Partial) Reset() {
 	*x = Partial{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[6]
+	mi := &file_imap_tunnel_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +692,7 @@ func (x *Partial) String() string {
 func (*Partial) ProtoMessage() {}
 
 func (x *Partial) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[6]
+	mi := &file_imap_tunnel_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +705,7 @@ func (x *Partial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partial.ProtoReflect.Descriptor instead.
 func (*Partial) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{6}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Partial) GetData() []byte {
@@ -633,7 +725,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[7]
+	mi := &file_imap_tunnel_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +737,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[7]
+	mi := &file_imap_tunnel_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +750,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{7}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Bye) GetData() []byte {
@@ -677,7 +769,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[8]
+	mi := &file_imap_tunnel_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +781,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[8]
+	mi := &file_imap_tunnel_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +794,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{8}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Pong) GetNumber() uint64 {
@@ -724,7 +816,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[9]
+	mi := &file_imap_tunnel_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +828,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[9]
+	mi := &file_imap_tunnel_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +841,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{9}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Window) GetRead() uint64 {
@@ -770,7 +862,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[10]
+	mi := &file_imap_tunnel_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +874,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[10]
+	mi := &file_imap_tunnel_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +887,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{10}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refused) GetReason() Refused_Reason {
@@ -824,7 +916,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[11]
+	mi := &file_imap_tunnel_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +928,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[11]
+	mi := &file_imap_tunnel_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +941,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{11}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Checkpoint) GetConsumed() uint64 {
@@ -877,12 +969,16 @@ var File_imap_tunnel_node_proto protoreflect.FileDescriptor
 
 const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\n" +
-	"\x16imap/tunnel/node.proto\x12\fpluto.tunnel\"\xa6\x01\n" +
+	"\x16imap/tunnel/node.proto\x12\fpluto.tunnel\"\x0e\n" +
+	"\fBeatsRequest\"\x1a\n" +
+	"\x04Beat\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\x06R\x04time\"\xba\x01\n" +
 	"\x02Up\x12(\n" +
 	"\x04open\x18\x01 \x01(\v2\x12.pluto.tunnel.OpenH\x00R\x04open\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x12(\n" +
 	"\x04ping\x18\x03 \x01(\v2\x12.pluto.tunnel.PingH\x00R\x04ping\x12+\n" +
-	"\x05close\x18\x04 \x01(\v2\x13.pluto.tunnel.CloseH\x00R\x05closeB\t\n" +
+	"\x05close\x18\x04 \x01(\v2\x13.pluto.tunnel.CloseH\x00R\x05close\x12\x12\n" +
+	"\x04beat\x18\x05 \x01(\x06R\x04beatB\t\n" +
 	"\amessage\"\xe2\x01\n" +
 	"\x04Open\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\rR\x06userId\x12\x14\n" +
@@ -933,9 +1029,10 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"Checkpoint\x12\x1a\n" +
 	"\bconsumed\x18\x01 \x01(\x04R\bconsumed\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\fR\x05state\x12\x16\n" +
-	"\x06vector\x18\x03 \x01(\fR\x06vector2;\n" +
+	"\x06vector\x18\x03 \x01(\fR\x06vector2v\n" +
 	"\x04Node\x123\n" +
-	"\aSession\x12\x10.pluto.tunnel.Up\x1a\x12.pluto.tunnel.Down(\x010\x01B'Z%github.com/go-pluto/pluto/imap/tunnelb\x06proto3"
+	"\aSession\x12\x10.pluto.tunnel.Up\x1a\x12.pluto.tunnel.Down(\x010\x01\x129\n" +
+	"\x05Beats\x12\x1a.pluto.tunnel.BeatsRequest\x1a\x12.pluto.tunnel.Beat0\x01B'Z%github.com/go-pluto/pluto/imap/tunnelb\x06proto3"
 
 var (
 	file_imap_tunnel_node_proto_rawDescOnce sync.Once
@@ -950,39 +1047,43 @@ func file_imap_tunnel_node_proto_rawDescGZIP() []byte {
 }
 
 var file_imap_tunnel_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_imap_tunnel_node_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_imap_tunnel_node_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_imap_tunnel_node_proto_goTypes = []any{
-	(Refused_Reason)(0), // 0: pluto.tunnel.Refused.Reason
-	(*Up)(nil),          // 1: pluto.tunnel.Up
-	(*Open)(nil),        // 2: pluto.tunnel.Open
-	(*Ping)(nil),        // 3: pluto.tunnel.Ping
-	(*Close)(nil),       // 4: pluto.tunnel.Close
-	(*Down)(nil),        // 5: pluto.tunnel.Down
-	(*Answer)(nil),      // 6: pluto.tunnel.Answer
-	(*Partial)(nil),     // 7: pluto.tunnel.Partial
-	(*Bye)(nil),         // 8: pluto.tunnel.Bye
-	(*Pong)(nil),        // 9: pluto.tunnel.Pong
-	(*Window)(nil),      // 10: pluto.tunnel.Window
-	(*Refused)(nil),     // 11: pluto.tunnel.Refused
-	(*Checkpoint)(nil),  // 12: pluto.tunnel.Checkpoint
+	(Refused_Reason)(0),  // 0: pluto.tunnel.Refused.Reason
+	(*BeatsRequest)(nil), // 1: pluto.tunnel.BeatsRequest
+	(*Beat)(nil),         // 2: pluto.tunnel.Beat
+	(*Up)(nil),           // 3: pluto.tunnel.Up
+	(*Open)(nil),         // 4: pluto.tunnel.Open
+	(*Ping)(nil),         // 5: pluto.tunnel.Ping
+	(*Close)(nil),        // 6: pluto.tunnel.Close
+	(*Down)(nil),         // 7: pluto.tunnel.Down
+	(*Answer)(nil),       // 8: pluto.tunnel.Answer
+	(*Partial)(nil),      // 9: pluto.tunnel.Partial
+	(*Bye)(nil),          // 10: pluto.tunnel.Bye
+	(*Pong)(nil),         // 11: pluto.tunnel.Pong
+	(*Window)(nil),       // 12: pluto.tunnel.Window
+	(*Refused)(nil),      // 13: pluto.tunnel.Refused
+	(*Checkpoint)(nil),   // 14: pluto.tunnel.Checkpoint
 }
 var file_imap_tunnel_node_proto_depIdxs = []int32{
-	2,  // 0: pluto.tunnel.Up.open:type_name -> pluto.tunnel.Open
-	3,  // 1: pluto.tunnel.Up.ping:type_name -> pluto.tunnel.Ping
-	4,  // 2: pluto.tunnel.Up.close:type_name -> pluto.tunnel.Close
-	12, // 3: pluto.tunnel.Open.checkpoint:type_name -> pluto.tunnel.Checkpoint
-	6,  // 4: pluto.tunnel.Down.answer:type_name -> pluto.tunnel.Answer
-	7,  // 5: pluto.tunnel.Down.partial:type_name -> pluto.tunnel.Partial
-	8,  // 6: pluto.tunnel.Down.bye:type_name -> pluto.tunnel.Bye
-	9,  // 7: pluto.tunnel.Down.pong:type_name -> pluto.tunnel.Pong
-	11, // 8: pluto.tunnel.Down.refused:type_name -> pluto.tunnel.Refused
-	10, // 9: pluto.tunnel.Down.window:type_name -> pluto.tunnel.Window
-	12, // 10: pluto.tunnel.Answer.checkpoint:type_name -> pluto.tunnel.Checkpoint
+	4,  // 0: pluto.tunnel.Up.open:type_name -> pluto.tunnel.Open
+	5,  // 1: pluto.tunnel.Up.ping:type_name -> pluto.tunnel.Ping
+	6,  // 2: pluto.tunnel.Up.close:type_name -> pluto.tunnel.Close
+	14, // 3: pluto.tunnel.Open.checkpoint:type_name -> pluto.tunnel.Checkpoint
+	8,  // 4: pluto.tunnel.Down.answer:type_name -> pluto.tunnel.Answer
+	9,  // 5: pluto.tunnel.Down.partial:type_name -> pluto.tunnel.Partial
+	10, // 6: pluto.tunnel.Down.bye:type_name -> pluto.tunnel.Bye
+	11, // 7: pluto.tunnel.Down.pong:type_name -> pluto.tunnel.Pong
+	13, // 8: pluto.tunnel.Down.refused:type_name -> pluto.tunnel.Refused
+	12, // 9: pluto.tunnel.Down.window:type_name -> pluto.tunnel.Window
+	14, // 10: pluto.tunnel.Answer.checkpoint:type_name -> pluto.tunnel.Checkpoint
 	0,  // 11: pluto.tunnel.Refused.reason:type_name -> pluto.tunnel.Refused.Reason
-	1,  // 12: pluto.tunnel.Node.Session:input_type -> pluto.tunnel.Up
-	5,  // 13: pluto.tunnel.Node.Session:output_type -> pluto.tunnel.Down
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
+	3,  // 12: pluto.tunnel.Node.Session:input_type -> pluto.tunnel.Up
+	1,  // 13: pluto.tunnel.Node.Beats:input_type -> pluto.tunnel.BeatsRequest
+	7,  // 14: pluto.tunnel.Node.Session:output_type -> pluto.tunnel.Down
+	2,  // 15: pluto.tunnel.Node.Beats:output_type -> pluto.tunnel.Beat
+	14, // [14:16] is the sub-list for method output_type
+	12, // [12:14] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -993,13 +1094,13 @@ func file_imap_tunnel_node_proto_init() {
 	if File_imap_tunnel_node_proto != nil {
 		return
 	}
-	file_imap_tunnel_node_proto_msgTypes[0].OneofWrappers = []any{
+	file_imap_tunnel_node_proto_msgTypes[2].OneofWrappers = []any{
 		(*Up_Open)(nil),
 		(*Up_Data)(nil),
 		(*Up_Ping)(nil),
 		(*Up_Close)(nil),
 	}
-	file_imap_tunnel_node_proto_msgTypes[4].OneofWrappers = []any{
+	file_imap_tunnel_node_proto_msgTypes[6].OneofWrappers = []any{
 		(*Down_Answer)(nil),
 		(*Down_Partial)(nil),
 		(*Down_Bye)(nil),
@@ -1013,7 +1114,7 @@ func file_imap_tunnel_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_imap_tunnel_node_proto_rawDesc), len(file_imap_tunnel_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

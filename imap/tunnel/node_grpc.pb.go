@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Node_Session_FullMethodName = "/pluto.tunnel.Node/Session"
+	Node_Beats_FullMethodName   = "/pluto.tunnel.Node/Beats"
 )
 
 // NodeClient is the client API for Node service.
@@ -31,6 +32,9 @@ const (
 type NodeClient interface {
 	// Session carries one client session. Only distributors may call it.
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Up, Down], error)
+	// Beats tells the node's clock, again and again while the connection is up.
+	// Only distributors may call it.
+	Beats(ctx context.Context, in *BeatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Beat], error)
 }
 
 type nodeClient struct {
@@ -54,6 +58,25 @@ func (c *nodeClient) Session(ctx context.Context, opts ...grpc.CallOption) (grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_SessionClient = grpc.BidiStreamingClient[Up, Down]
 
+func (c *nodeClient) Beats(ctx context.Context, in *BeatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Beat], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_Beats_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BeatsRequest, Beat]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_BeatsClient = grpc.ServerStreamingClient[Beat]
+
 // NodeServer is the server API for Node service.
 // All implementations must embed UnimplementedNodeServer
 // for forward compatibility.
@@ -63,6 +86,9 @@ type Node_SessionClient = grpc.BidiStreamingClient[Up, Down]
 type NodeServer interface {
 	// Session carries one client session. Only distributors may call it.
 	Session(grpc.BidiStreamingServer[Up, Down]) error
+	// Beats tells the node's clock, again and again while the connection is up.
+	// Only distributors may call it.
+	Beats(*BeatsRequest, grpc.ServerStreamingServer[Beat]) error
 	mustEmbedUnimplementedNodeServer()
 }
 
@@ -75,6 +101,9 @@ type UnimplementedNodeServer struct{}
 
 func (UnimplementedNodeServer) Session(grpc.BidiStreamingServer[Up, Down]) error {
 	return status.Error(codes.Unimplemented, "method Session not implemented")
+}
+func (UnimplementedNodeServer) Beats(*BeatsRequest, grpc.ServerStreamingServer[Beat]) error {
+	return status.Error(codes.Unimplemented, "method Beats not implemented")
 }
 func (UnimplementedNodeServer) mustEmbedUnimplementedNodeServer() {}
 func (UnimplementedNodeServer) testEmbeddedByValue()              {}
@@ -104,6 +133,17 @@ func _Node_Session_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_SessionServer = grpc.BidiStreamingServer[Up, Down]
 
+func _Node_Beats_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BeatsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServer).Beats(m, &grpc.GenericServerStream[BeatsRequest, Beat]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_BeatsServer = grpc.ServerStreamingServer[Beat]
+
 // Node_ServiceDesc is the grpc.ServiceDesc for Node service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -117,6 +157,11 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Node_Session_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Beats",
+			Handler:       _Node_Beats_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "imap/tunnel/node.proto",

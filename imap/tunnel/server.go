@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -22,16 +23,20 @@ type Handler func(ctx context.Context, open *Open, conn *Conn) error
 type Server struct {
 	UnimplementedNodeServer
 	handle Handler
+	clock  *clock
 
 	mu       sync.Mutex
 	sessions map[*Conn]struct{}
 	closing  bool
-	running  sync.WaitGroup // handlers and receivers
+	running  sync.WaitGroup // handlers, receivers and pongs
 }
 
 // NewServer returns a Server that runs sessions with h.
-func NewServer(h Handler) *Server {
-	return &Server{handle: h, sessions: map[*Conn]struct{}{}}
+func NewServer(h Handler) *Server { return NewServerAt(h, time.Now) }
+
+// NewServerAt is NewServer with another clock, which must be monotonic, for tests.
+func NewServerAt(h Handler, now func() time.Time) *Server {
+	return &Server{handle: h, clock: newClock(now), sessions: map[*Conn]struct{}{}}
 }
 
 // Session implements [NodeServer].
@@ -46,17 +51,22 @@ func (s *Server) Session(stream Node_SessionServer) error {
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	conn := newConn(stream, cancel)
+	conn := newConn(s, stream, cancel)
+	conn.renew(first.GetBeat())
+	if err := conn.Leased(); err != nil {
+		return statusOf(err)
+	}
 	if !s.begin(conn) {
 		return conn.Refuse(Refused_UNAVAILABLE, "the node is shutting down")
 	}
 	defer s.end(conn)
 	defer context.AfterFunc(ctx, conn.Interrupt)()
 	s.running.Go(conn.receive) // ends with the stream, that is when this function has returned
-	if err := s.handle(ctx, open, conn); err != nil {
-		return statusOf(err)
+	err = s.handle(ctx, open, conn)
+	if cause := context.Cause(ctx); errors.Is(cause, ErrProtocol) || errors.Is(cause, ErrLapsed) {
+		err = cause
 	}
-	if err := context.Cause(ctx); errors.Is(err, ErrProtocol) {
+	if err != nil {
 		return statusOf(err)
 	}
 	return nil

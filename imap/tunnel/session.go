@@ -17,6 +17,7 @@ var ErrStalled = errors.New("node gives no sign of life")
 // Session is a client's session as its distributor sees it. One goroutine sends
 // and one receives.
 type Session struct {
+	client *Client
 	stream Node_SessionClient
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -35,24 +36,35 @@ type Session struct {
 	lease lease
 }
 
-// Start opens a session on a node: it sends open and waits for nothing. The
-// session ends with ctx.
-func Start(ctx context.Context, node NodeClient, open *Open) (*Session, error) {
+// Start opens a session on the node: it sends open and waits for nothing, but for
+// the first beat of a new connection. The session ends with ctx.
+func (c *Client) Start(ctx context.Context, open *Open) (*Session, error) {
 	ctx, cancel := context.WithCancelCause(ctx) // also by Recv, when the stream has ended
-	stream, err := node.Session(ctx)
+	stream, err := c.node.Session(ctx)
 	if err != nil {
 		cancel(nil)
 		return nil, fmt.Errorf("open session: %w", err)
 	}
-	s := &Session{stream: stream, ctx: ctx, cancel: cancel, room: make(chan struct{}, 1)}
+	s := &Session{client: c, stream: stream, ctx: ctx, cancel: cancel, room: make(chan struct{}, 1)}
 	s.lease.init(s)
-	if err := stream.Send(&Up{Message: &Up_Open{Open: open}}); err != nil {
+	if err := c.await(ctx); err != nil {
+		s.Abort()
+		return nil, fmt.Errorf("open session: %w", err)
+	}
+	if err := s.send(&Up{Message: &Up_Open{Open: open}}); err != nil {
 		err = s.why(err)
 		s.Abort()
 		return nil, fmt.Errorf("open session: %w", err)
 	}
 	s.lease.sent(0)
 	return s, nil
+}
+
+// send sends one message, with the node's last beat. s.sending is held, or the
+// session is not in use yet.
+func (s *Session) send(m *Up) error {
+	m.Beat = s.client.latest.Load()
+	return s.stream.Send(m)
 }
 
 // Send passes client bytes on. It waits while WindowSize bytes are under way. p is
@@ -68,7 +80,7 @@ func (s *Session) Send(p []byte) error {
 		s.up.Message = &s.data
 		s.lease.sent(n) // before it can be answered
 		s.sending.Lock()
-		err = s.stream.Send(&s.up)
+		err = s.send(&s.up)
 		s.sending.Unlock()
 		s.data.Data = nil
 		if err != nil {
@@ -146,7 +158,7 @@ func (s *Session) Close() {
 	}
 	s.closed = true
 	// Errors are those of the stream, which Recv returns.
-	if s.stream.Send(&Up{Message: &Up_Close{Close: &Close{}}}) == nil {
+	if s.send(&Up{Message: &Up_Close{Close: &Close{}}}) == nil {
 		s.stream.CloseSend()
 	}
 	s.grace = time.AfterFunc(CloseGrace+PingInterval, func() { s.cancel(nil) })
@@ -187,5 +199,5 @@ func (s *Session) ping() {
 		return
 	}
 	s.number++
-	s.stream.Send(&Up{Message: &Up_Ping{Ping: &Ping{Number: s.number}}}) // Recv returns the error
+	s.send(&Up{Message: &Up_Ping{Ping: &Ping{Number: s.number}}}) // Recv returns the error
 }

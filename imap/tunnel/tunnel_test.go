@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,14 +52,18 @@ func mutualTLS(t testing.TB) *tls.Config {
 }
 
 // serve runs a node and returns a client of it.
-func serve(t testing.TB, h Handler) (NodeClient, *Server) {
+func serve(t testing.TB, h Handler) (*Client, *Server) {
+	t.Helper()
+	return serveNode(t, NewServer(h))
+}
+
+func serveNode(t testing.TB, node *Server) (*Client, *Server) {
 	t.Helper()
 	creds := credentials.NewTLS(mutualTLS(t))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := NewServer(h)
 	server := grpc.NewServer(append(ServerOptions(), grpc.Creds(creds))...)
 	RegisterNodeServer(server, node)
 	served := make(chan error, 1)
@@ -67,7 +72,13 @@ func serve(t testing.TB, h Handler) (NodeClient, *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	client := NewClient(conn)
+	following, stop := context.WithCancel(context.Background())
+	var followers sync.WaitGroup
+	followers.Go(func() { client.Run(following) })
 	t.Cleanup(func() {
+		stop()
+		followers.Wait()
 		if err := conn.Close(); err != nil {
 			t.Error(err)
 		}
@@ -81,12 +92,12 @@ func serve(t testing.TB, h Handler) (NodeClient, *Server) {
 			t.Error(err)
 		}
 	})
-	return NewNodeClient(conn), node
+	return client, node
 }
 
-func start(t testing.TB, node NodeClient, open *Open) *Session {
+func start(t testing.TB, node *Client, open *Open) *Session {
 	t.Helper()
-	s, err := Start(t.Context(), node, open)
+	s, err := node.Start(t.Context(), open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,11 +394,15 @@ func TestProtocolViolations(t *testing.T) {
 		"nothing":       {open, {}},
 		"too much":      {open, data, data, data},
 	} {
-		stream, err := node.Session(t.Context())
+		if err := node.await(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := node.node.Session(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range messages {
+			m.Beat = node.latest.Load()
 			if err := stream.Send(m); err != nil && err != io.EOF {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -450,6 +465,9 @@ func TestLease(t *testing.T) {
 	l.answered(5, false) // the second of two commands runs
 	tick(true)
 	l.answered(5, true) // and waits for its client
+	for range maxAsked {
+		tick(true)
+	}
 	tick(false)
 	l.answered(5, false) // an announcement of IDLE
 	tick(false)
