@@ -116,7 +116,7 @@
 //	C19  twins in several mailboxes after a snapshot      c19_snapshot_twins
 //	C19  twins in a snapshot, in several mailboxes        c19_snapshot_twins
 //	C20  a later removal is not stable yet                c20_second_removal
-//	C22  a session that moved away wakes up               mailstore.TestFenceAndRefusal
+//	C22  a session that moved away wakes up               mailnode.TestLateCommandIsNotExecuted e2e.TestC22WorkerHangs
 //	C23  a change is told nowhere when a session moves    c23_told_elsewhere
 //
 // Not here yet: hold-down of deliveries, twins by the cause of a replayed command

@@ -27,6 +27,8 @@ func TestDocumentation(t *testing.T) {
 	tests := testNames(t, ".", "")
 	tests = append(tests, testNames(t, "../mailstore", "mailstore.")...)
 	tests = append(tests, testNames(t, "../comm", "comm.")...)
+	tests = append(tests, testNames(t, "../mailnode", "mailnode.")...)
+	tests = append(tests, testNames(t, "../e2e", "e2e.")...)
 	named := map[string]bool{}
 	isCounterexample := regexp.MustCompile(`^c[0-9]{2}_`)
 	for _, line := range table {

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-pluto/pluto/bench/imapc"
+	"github.com/go-pluto/pluto/e2e/cluster"
+)
+
+// TestC22WorkerHangs stops a worker's process for longer than a lease. The command
+// that a client sent just after the stop is not executed when it goes on; the
+// client is told BYE. An idle session goes on as if nothing had been.
+func TestC22WorkerHangs(t *testing.T) {
+	const user, pause = 5, 4 * time.Second
+	c := ownCluster(t, cluster.Options{})
+	if err := storeAndRead(t.Context(), target(t, c, c.EU), user); err != nil {
+		t.Fatal(err)
+	}
+	late, idle := dialUser(t, c, c.EU, user), dialUser(t, c, c.EU, user)
+	do(t, "SELECT", late.Select("INBOX"))
+	do(t, "SELECT", idle.Select("INBOX"))
+	if err := c.EU.Worker.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resumed := make(chan error, 1)
+	time.AfterFunc(pause, func() { resumed <- c.EU.Worker.Signal(syscall.SIGCONT) })
+	bye := false
+	_, err := late.Do(`STORE 1 +FLAGS (\Deleted)`, func(r *imapc.Response) { bye = bye || r.Name == "BYE" })
+	if err == nil || !bye {
+		t.Errorf("the late command ended with %v, BYE: %v", err, bye)
+	}
+	do(t, "SIGCONT", <-resumed)
+	flags := ""
+	_, err = idle.Do("FETCH 1 (FLAGS)", func(r *imapc.Response) {
+		flags = string(r.Rest)
+	})
+	if err != nil {
+		t.Errorf("the idle session: %v", err)
+	}
+	if flags == "" || strings.Contains(flags, "Deleted") {
+		t.Errorf("the message has the flags %q after the late command", flags)
+	}
+	worksSoon(t, c, c.EU, user)
+}
+
+// TestStaleWorker restores an old copy of a worker's data while its peers are away.
+// When it meets one of them it takes no write any more, also not of a session
+// that lives there.
+func TestStaleWorker(t *testing.T) {
+	const user = 6
+	c := ownCluster(t, cluster.Options{})
+	if err := storeAndRead(t.Context(), target(t, c, c.EU), user); err != nil {
+		t.Fatal(err)
+	}
+	worker, ctx := c.EU.Worker, timeout(t, 3*time.Minute)
+	data := filepath.Join(c.Dir, "data", worker.Name)
+	replace := func(from, to string) {
+		t.Helper()
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(t, "stop", worker.Stop(ctx))
+	backup := filepath.Join(t.TempDir(), "backup")
+	replace(data, backup)
+	do(t, "start", worker.Restart(ctx))
+	worksSoon(t, c, c.EU, user)
+	for _, n := range []*cluster.Node{worker, c.Storage, c.US.Worker} {
+		do(t, "stop", n.Stop(ctx))
+	}
+	replace(backup, data)
+	do(t, "start", worker.Restart(ctx)) // alone: it does not know
+
+	conn := dialUser(t, c, c.EU, user)
+	do(t, "SELECT", conn.Select("INBOX"))
+	do(t, "start", c.Storage.Restart(ctx))
+	until(t, ctx, "the worker to learn it", func() (bool, error) {
+		text, err := worker.Ready(ctx)
+		return err != nil && strings.Contains(text, "older"), err
+	})
+	if _, err := conn.Do(`STORE 1 +FLAGS (\Deleted)`, nil); err == nil || !strings.Contains(err.Error(), "UNAVAILABLE") {
+		t.Errorf("STORE on a stale worker: %v", err)
+	}
+	if _, err := conn.Do("FETCH 1 (FLAGS)", func(r *imapc.Response) {
+		if strings.Contains(string(r.Rest), "Deleted") {
+			t.Errorf("what was refused is there: %s", r.Rest)
+		}
+	}); err != nil {
+		t.Errorf("FETCH on a stale worker: %v", err)
+	}
+	worksSoon(t, c, c.EU, user) // at the storage node
+}
