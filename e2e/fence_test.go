@@ -1,10 +1,10 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,11 +24,9 @@ func TestC22WorkerHangs(t *testing.T) {
 	late, idle := dialUser(t, c, c.EU, user), dialUser(t, c, c.EU, user)
 	do(t, "SELECT", late.Select("INBOX"))
 	do(t, "SELECT", idle.Select("INBOX"))
-	if err := c.EU.Worker.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	do(t, "SIGSTOP", c.EU.Worker.Pause())
 	resumed := make(chan error, 1)
-	time.AfterFunc(pause, func() { resumed <- c.EU.Worker.Signal(syscall.SIGCONT) })
+	time.AfterFunc(pause, func() { resumed <- c.EU.Worker.Resume() })
 	bye := false
 	_, err := late.Do(`STORE 1 +FLAGS (\Deleted)`, func(r *imapc.Response) { bye = bye || r.Name == "BYE" })
 	if err == nil || !bye {
@@ -59,6 +57,14 @@ func TestStaleWorker(t *testing.T) {
 	}
 	worker, ctx := c.EU.Worker, timeout(t, 3*time.Minute)
 	data := filepath.Join(c.Dir, "data", worker.Name)
+	restart := func(n *cluster.Node) { // until sessions go there again
+		t.Helper()
+		do(t, "start", n.Restart(ctx))
+		until(t, ctx, "a connection to "+n.Name, func() (bool, error) {
+			text, err := c.EU.Distributor.Metrics(ctx)
+			return strings.Contains(text, fmt.Sprintf("pluto_distributor_replica_up{replica=%q} 1", n.Name)), err
+		})
+	}
 	replace := func(from, to string) {
 		t.Helper()
 		if err := os.RemoveAll(to); err != nil {
@@ -71,13 +77,13 @@ func TestStaleWorker(t *testing.T) {
 	do(t, "stop", worker.Stop(ctx))
 	backup := filepath.Join(t.TempDir(), "backup")
 	replace(data, backup)
-	do(t, "start", worker.Restart(ctx))
+	restart(worker)
 	worksSoon(t, c, c.EU, user)
 	for _, n := range []*cluster.Node{worker, c.Storage, c.US.Worker} {
 		do(t, "stop", n.Stop(ctx))
 	}
 	replace(backup, data)
-	do(t, "start", worker.Restart(ctx)) // alone: it does not know
+	restart(worker) // alone: it does not know
 
 	conn := dialUser(t, c, c.EU, user)
 	do(t, "SELECT", conn.Select("INBOX"))

@@ -176,6 +176,22 @@ func (n *Node) Signal(s os.Signal) error {
 	return cmd.Process.Signal(s)
 }
 
+// Pause stops the process by SIGSTOP and returns when none of its threads runs
+// any more, which on a busy machine is not at once. Resume lets it go on.
+func (n *Node) Pause() error {
+	if err := n.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("pause %s: %w", n.Name, err)
+	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(n.PID(), &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		return fmt.Errorf("pause %s: state %#x (%v)", n.Name, status, err)
+	}
+	return nil
+}
+
+// Resume lets a process go on that was paused.
+func (n *Node) Resume() error { return n.Signal(syscall.SIGCONT) }
+
 // Stop sends SIGTERM and waits until the process has ended; an exit code other
 // than 0 is an error.
 func (n *Node) Stop(ctx context.Context) error {
