@@ -256,6 +256,9 @@ func (t *tx) write() error {
 	if err := t.writeVanished(); err != nil {
 		return err
 	}
+	if err := t.recountRecent(); err != nil {
+		return err
+	}
 	for id, b := range t.boxes {
 		t.key = t.keys.mailbox(t.key[:0], t.a.id, id)
 		t.val = t.a.appendBox(t.val[:0], &boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id)})
@@ -309,6 +312,37 @@ func (t *tx) countRecent(id crdt.MailboxID, m *txMessage) {
 		t.recent = make(map[crdt.MailboxID]int)
 	}
 	t.recent[id] += n
+}
+
+// recountRecent counts anew where a transaction has moved the line above which
+// messages are \Recent, as another era of a mailbox does: the messages that it
+// passed need not be among those that have changed.
+func (t *tx) recountRecent() error {
+	for id, b := range t.boxes {
+		s := t.a.boxes[id]
+		if s == nil || s.rec.Recent == b.Recent {
+			continue
+		}
+		tags, err := t.Tags(id)
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, tag := range tags {
+			e, err := t.message(crdt.Instance{Box: id, Tag: tag})
+			if err != nil {
+				return err
+			}
+			if e.m != nil && e.m.Exp > b.Recent {
+				n++
+			}
+		}
+		if t.recent == nil {
+			t.recent = make(map[crdt.MailboxID]int)
+		}
+		t.recent[id] = n - int(s.recent)
+	}
+	return nil
 }
 
 func (t *tx) recentOf(id crdt.MailboxID) uint32 {
