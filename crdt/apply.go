@@ -37,6 +37,11 @@ func (s *Site) Apply(op *Op) (followup []Payload, err error) {
 	if err := op.Payload.check(w); err != nil {
 		return nil, fmt.Errorf("%T %s/%d: %w", op.Payload, op.Dot.Origin, op.Dot.N, err)
 	}
+	if op.Dot.Origin == s.Self.Origin && a.Replays > 0 {
+		if err := w.checkAttempt(); err != nil {
+			return nil, fmt.Errorf("%T %s/%d: %w", op.Payload, op.Dot.Origin, op.Dot.N, err)
+		}
+	}
 	a.Vector.Add(op.Dot)
 	if err := s.State.PutAccount(a); err != nil {
 		return nil, fmt.Errorf("account: %w", err)
@@ -62,6 +67,7 @@ func (w *work) finish() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
+	w.followup = append(w.followup, w.redone()...)
 	due, err := w.mayNeedFix()
 	if err != nil || !due {
 		return err

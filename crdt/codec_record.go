@@ -13,7 +13,8 @@ const (
 	hasBase                // Base
 	hasWait                // Refused, Tries, Nudged, Due, Held
 	isHidden               // Exp is not Reg, it follows
-	hasAll     = hasMove | hasCause | hasAliases | hasBase | hasWait | isHidden
+	isCopy                 // Copied
+	hasAll     = hasMove | hasCause | hasAliases | hasBase | hasWait | isHidden | isCopy
 )
 
 // AppendBinary appends the encoding of m to dst.
@@ -83,6 +84,9 @@ func (m *Message) fields() byte {
 	if m.Exp != m.Reg {
 		has |= isHidden
 	}
+	if m.Copied {
+		has |= isCopy
+	}
 	return has
 }
 
@@ -138,6 +142,7 @@ func (m *Message) decodeRare(r *reader, has byte) {
 		m.Src = Tag{Origin(r.fixed()), r.uint(), r.uint32()}
 		m.SrcTime = Time(r.uint())
 	}
+	m.Copied = has&isCopy != 0
 	if has&hasCause != 0 {
 		m.Cause = r.cause()
 	}
@@ -217,6 +222,7 @@ func (a *Account) AppendBinary(dst []byte) []byte {
 	w.bool(a.Provisioned)
 	w.uint(uint64(a.Epoch))
 	w.vector(a.Vector)
+	w.uint(uint64(a.Replays))
 	return w.b
 }
 
@@ -226,7 +232,7 @@ func DecodeAccount(b []byte) (*Account, error) {
 	r := reader{b: b}
 	r.version(recordVersion)
 	a := &Account{Login: Register[string]{Time(r.uint()), r.string()}, Provisioned: r.bool(), Epoch: r.uint32()}
-	a.Vector = r.vector()
+	a.Vector, a.Replays = r.vector(), r.uint32()
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode account: %w", err)
 	}

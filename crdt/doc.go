@@ -75,6 +75,7 @@
 //	2.1  re-issue and nudge          tick.go                         TestReissuesEnd TestTickTimes TestNudgeCarriesHorizon
 //	2.2  horizon                     site.go                         c13_uidnext_after_restart
 //	2.3  twins                       work.go                         c17_moves
+//	2.4  held deliveries             hold.go                         TestHoldRefusesNothing TestHoldTakesAlong TestHoldAndClocks
 //	2.5  FLAGS, SUBSCRIBE, provision flag.go mailbox_prepare.go      flags TestSameValueLater
 //	3.1  remove wins                 effect.go                       c09_store_expunge TestConditionsAreNeeded
 //	3.2  add wins over DELETE        mailbox_effect.go               c16_mailbox_races
@@ -87,7 +88,7 @@
 //	5    names, UIDVALIDITY, TOUCH   name.go validity.go             names TestListOfConflicts TestValidityEnds TestUIDValidityRounds
 //	6.2  contents                    content.go                      TestCollect TestContentsRandom
 //	6.3  snapshots                   load.go load_check.go           snapshots TestLoadConverges TestLoadSubnet
-//	6.3  snapshots while serving     load.go load_check.go           snapshots TestLoadConverges TestLoadSubnet
+//	6.4  epochs after an eviction    epoch.go                        epochs
 //	6.5  eras                        renumber.go                     eras TestUIDSpaceEnds TestRenumberMargins
 //	7    invariants                  audit.go                        TestAuditFinds
 //
@@ -106,19 +107,18 @@
 //	C9   STORE brings back what was expunged              c09_store_expunge
 //	C10  MOVE arrives after the body was deleted          c10_move_expunge_body
 //	C11  a snapshot's vanished UID is shown here          c11_snapshot_vanished
-//	C11  a snapshot's vanished UID is shown here          c11_snapshot_vanished
 //	C12  one UID issued twice                             c12_uid_classes
 //	C13  UIDNEXT goes down after a restart                c13_uidnext_after_restart
 //	C14  MODSEQ of another replica taken for an own one   c14_foreign_as_own
 //	C15  DELETE and CREATE restart the UIDs               c15_delete_create
 //	C16  races of CREATE, DELETE, RENAME, APPEND          c16_mailbox_races
 //	C17  MOVE against MOVE and EXPUNGE                    c17_moves
+//	C18  hidden since when, by an idle clock              c18_idle_replica
 //	C19  twins in several mailboxes after a snapshot      c19_snapshot_twins
-//	C19  twins in a snapshot, in several mailboxes        c19_snapshot_twins
 //	C20  a later removal is not stable yet                c20_second_removal
 //	C22  a session that moved away wakes up               mailnode.TestLateCommandIsNotExecuted e2e.TestC22WorkerHangs
 //	C23  a change is told nowhere when a session moves    c23_told_elsewhere
 //
-// Not here yet: hold-down of deliveries, twins by the cause of a replayed command
+// Not here yet: twins by the cause of a replayed command
 // (Cause is kept with each message).
 package crdt

@@ -3,11 +3,11 @@ package crdt
 import "errors"
 
 // tag returns the tag of the i-th instance that the operation adds.
-func (w *work) tag(i int) Tag { return Tag{w.op.Dot.Origin, w.op.Dot.N, uint32(i)} }
+func (op *Op) tag(i int) Tag { return Tag{op.Dot.Origin, op.Dot.N, uint32(i)} }
 
 // cause returns the cause of the i-th instance that the operation adds.
-func (w *work) cause(i int) Cause {
-	c := w.op.Cause
+func (op *Op) cause(i int) Cause {
+	c := op.Cause
 	if !c.IsZero() {
 		c.Index += uint32(i)
 	}
@@ -16,7 +16,7 @@ func (w *work) cause(i int) Cause {
 
 func (w *work) newMessage(i int, a *Added) *Message {
 	return &Message{
-		Tag: w.tag(i), Cause: w.cause(i), Root: a.Root,
+		Tag: w.op.tag(i), Cause: w.op.cause(i), Root: a.Root,
 		Size: a.Size, Date: a.Date, Zone: a.Zone, Saved: a.Saved,
 	}
 }
@@ -45,10 +45,12 @@ func (p *Append) effect(w *work) error {
 	if err != nil {
 		return err
 	}
+	causes := p.causes(w.op)
 	for i := range p.Messages {
 		a := &p.Messages[i]
 		m := w.newMessage(i, a)
 		m.Due = w.due(p.Hold)
+		m.Cause, m.Copied = causes(i), w.op.copies(p)
 		for _, f := range a.Flags {
 			m.setFlag(f, w.op.Time, true)
 		}

@@ -16,6 +16,7 @@ import (
 //
 //	LoadAccount    once: registers and mailbox records. From here on the account's
 //	               vector is the union of both.
+//	LoadReplays    the replays that are remembered there
 //	LoadMessages   all messages of the snapshot, mailbox by mailbox, those of a
 //	               mailbox in the order of their registers, in any portions
 //	LoadAbsent     all instances here that the snapshot does not have
@@ -39,6 +40,7 @@ type Snapshot struct {
 	Clock         Time // there; the loader's clock observes it first
 	Login         Register[string]
 	Provisioned   bool
+	Epoch         uint32
 	Boxes         []*Mailbox // what is local in them is not used
 	Used          map[string]Validity
 	Subscriptions map[string]Register[bool]
@@ -176,6 +178,7 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 	ours, theirs := covered(w.load.Ours, a.Provisioned), covered(snap.Vector, snap.Provisioned)
 	a.Vector.Merge(snap.Vector)
 	a.Provisioned = a.Provisioned || snap.Provisioned
+	a.Epoch = max(a.Epoch, snap.Epoch)
 	if l := snap.Login; l.Time != 0 && (a.Login.Time == 0 || l.Time < a.Login.Time) {
 		a.Login = l // the first binding wins
 	}
@@ -201,7 +204,7 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 		}
 	}
 	w.renamed = true // any name may have another owner now
-	return nil
+	return w.raiseAll(a.Epoch)
 }
 
 func sortedKeys[T any](m map[string]T) []string {
@@ -271,7 +274,7 @@ func (w *work) loadMessage(b *openBox, in *Message) error {
 		return nil
 	}
 	m = &Message{
-		Tag: in.Tag, Root: in.Root, Src: in.Src, SrcTime: in.SrcTime, Cause: in.Cause,
+		Tag: in.Tag, Root: in.Root, Src: in.Src, SrcTime: in.SrcTime, Cause: in.Cause, Copied: in.Copied,
 		Size: in.Size, Date: in.Date, Zone: in.Zone, Saved: in.Saved,
 	}
 	m.mergeFlags(in)

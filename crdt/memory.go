@@ -13,6 +13,7 @@ type Memory struct {
 	boxes    map[MailboxID]*Mailbox
 	messages map[Instance]*Message
 	twins    map[TwinKey]map[Instance]bool
+	replays  map[Replay]bool
 	vanished map[MailboxID]map[UID]Time
 	used     map[string]Validity
 	subs     map[string]Register[bool]
@@ -33,6 +34,7 @@ func NewMemory() *Memory {
 		boxes:    make(map[MailboxID]*Mailbox),
 		messages: make(map[Instance]*Message),
 		twins:    make(map[TwinKey]map[Instance]bool),
+		replays:  make(map[Replay]bool),
 		vanished: make(map[MailboxID]map[UID]Time),
 		used:     make(map[string]Validity),
 		subs:     make(map[string]Register[bool]),
@@ -59,6 +61,7 @@ func (s *Memory) Clone() *Memory {
 	for id, v := range s.vanished {
 		c.vanished[id] = maps.Clone(v)
 	}
+	maps.Copy(c.replays, s.replays)
 	maps.Copy(c.used, s.used)
 	maps.Copy(c.subs, s.subs)
 	maps.Copy(c.awaiting, s.awaiting)
@@ -163,26 +166,6 @@ func (s *Memory) Tags(box MailboxID) ([]Tag, error) {
 
 func sortedInstances(set map[Instance]bool) []Instance {
 	return slices.SortedFunc(maps.Keys(set), Instance.Compare)
-}
-
-// Twins implements State.
-func (s *Memory) Twins(key TwinKey) ([]Instance, error) { return sortedInstances(s.twins[key]), nil }
-
-// AddTwin implements State.
-func (s *Memory) AddTwin(key TwinKey, i Instance) error {
-	if s.twins[key] == nil {
-		s.twins[key] = make(map[Instance]bool)
-	}
-	s.twins[key][i] = true
-	return nil
-}
-
-// RemoveTwin implements State.
-func (s *Memory) RemoveTwin(key TwinKey, i Instance) error {
-	if delete(s.twins[key], i); len(s.twins[key]) == 0 {
-		delete(s.twins, key)
-	}
-	return nil
 }
 
 // Vanish implements State.

@@ -18,6 +18,7 @@ type world struct {
 	clients []*client
 	pollers []*uidClient
 	truth   *truth
+	cause   Cause // of the next command
 	noAudit bool
 	skipped bool            // clients have named UIDs that nobody had issued
 	roaming bool            // MODSEQs of other replicas are translated; otherwise they are worth nothing
@@ -56,14 +57,16 @@ type cached struct {
 
 // truth is what somebody knows who sees all replicas.
 type truth struct {
-	issued map[boxUID]Tag
-	root   map[boxUID]Root
-	named  map[string]Tag // name, UIDVALIDITY and UID
-	added  map[Instance]Root
-	eras   map[boxUID]uint32 // by mailbox and UIDVALIDITY
-	gone   map[Instance]bool
-	ops    map[kind]int
-	errs   []string
+	issued     map[boxUID]Tag
+	root       map[boxUID]Root
+	named      map[string]Tag // name, UIDVALIDITY and UID
+	added      map[Instance]Root
+	eras       map[boxUID]uint32 // by mailbox and UIDVALIDITY
+	gone       map[Instance]bool
+	caused     []caused
+	superseded map[Instance][]Dot
+	ops        map[kind]int
+	errs       []string
 }
 
 type boxUID struct {
@@ -82,7 +85,7 @@ const simStart = 1700000000000
 func newWorld(n int) *world {
 	w := &world{now: simStart, truth: &truth{
 		issued: map[boxUID]Tag{}, root: map[boxUID]Root{}, named: map[string]Tag{},
-		eras: map[boxUID]uint32{}, added: map[Instance]Root{}, gone: map[Instance]bool{}, ops: map[kind]int{},
+		eras: map[boxUID]uint32{}, added: map[Instance]Root{}, gone: map[Instance]bool{}, superseded: map[Instance][]Dot{}, ops: map[kind]int{},
 	}}
 	for i := range n {
 		w.reps = append(w.reps, &replica{
@@ -108,7 +111,7 @@ func (w *world) clone() *world {
 	t := *w.truth
 	t.issued, t.root, t.named = maps.Clone(t.issued), maps.Clone(t.root), maps.Clone(t.named)
 	t.added, t.gone, t.ops = maps.Clone(t.added), maps.Clone(t.gone), maps.Clone(t.ops)
-	t.eras, t.errs = maps.Clone(t.eras), slices.Clone(t.errs)
+	t.eras, t.errs, t.superseded = maps.Clone(t.eras), slices.Clone(t.errs), maps.Clone(t.superseded)
 	c := &world{now: w.now, truth: &t, noAudit: w.noAudit, skipped: w.skipped, roaming: w.roaming, cut: w.cut}
 	for _, r := range w.reps {
 		n := *r
@@ -191,8 +194,9 @@ func (w *world) commit(i int, s *Site, p Payload) *Op {
 	op := &Op{
 		Dot:  Dot{r.self.Origin, r.vec.Get(r.self.Origin) + 1},
 		Deps: r.vec.Clone(), Time: s.Mod, Account: 1, Payload: p,
-		Partial: !r.mem.account.Vector.LessEqual(r.vec),
+		Partial: !r.mem.account.Vector.LessEqual(r.vec), Cause: w.cause,
 	}
+	w.cause = Cause{}
 	op.Deps.Merge(r.mem.account.Vector)
 	w.truth.observe(op)
 	more := w.apply(i, s, op)

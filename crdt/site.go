@@ -28,6 +28,9 @@ var (
 	ErrUIDSpace = errors.New("UIDs of the mailbox are used up")
 	// ErrLimit says that a command would exceed a limit of this package.
 	ErrLimit = errors.New("too much at once")
+	// ErrSuperseded says that a later attempt at the command is known, made
+	// where the session has moved to.
+	ErrSuperseded = errors.New("command was executed again elsewhere")
 	// ErrClock says that Site.Mod is behind a MODSEQ that was given before.
 	ErrClock = errors.New("clock is behind the mailbox's MODSEQ")
 )

@@ -26,10 +26,21 @@ type State interface {
 	Tags(MailboxID) ([]Tag, error)
 
 	// Twins returns the live instances filed under key (the source of a MOVE or
-	// the cause of a replayed command); AddTwin and RemoveTwin keep the file.
+	// the cause of a command that may be replayed); AddTwin and RemoveTwin keep
+	// the file. Filed returns up to n entries of it behind one, in a fixed
+	// order; the zero value is before the first.
 	Twins(key TwinKey) ([]Instance, error)
 	AddTwin(TwinKey, Instance) error
 	RemoveTwin(TwinKey, Instance) error
+	Filed(behind Filing, n int) ([]Filing, error)
+
+	// ReplaysOf returns the replays that are remembered under a key, AddReplay
+	// and RemoveReplay keep them. Replays returns up to n of them behind one, in
+	// a fixed order; the zero value is before the first.
+	ReplaysOf(key TwinKey) ([]Replay, error)
+	AddReplay(Replay) error
+	RemoveReplay(Replay) error
+	Replays(behind Replay, n int) ([]Replay, error)
 
 	// Vanish records that uid denotes nothing here since mod; Unvanish forgets that.
 	Vanish(box MailboxID, uid UID, mod Time) error
@@ -77,7 +88,22 @@ type Instance struct {
 // TwinKey is what the members of a group of twins have in common.
 type TwinKey struct {
 	Source Tag   // the instance that concurrent MOVEs removed, or
-	Cause  Cause // the replayed command, with Attempt 0
+	Cause  Cause // the command, with Attempt 0
+	Root   Root  // COPY: what it copied, since a replay may name other messages
+}
+
+// Filing is an entry in the file of twins.
+type Filing struct {
+	Key TwinKey
+	At  Instance
+}
+
+// Replay is what is remembered of an instance that a replayed command added,
+// also when it is gone.
+type Replay struct {
+	Key     TwinKey
+	Tag     Tag
+	Attempt uint32 // above 0
 }
 
 // Account is what an account has one of.
@@ -86,6 +112,7 @@ type Account struct {
 	Provisioned bool             // INBOX and the special-use mailboxes were made once
 	Epoch       uint32           // of the group that it was raised to: evictions so far (crdt.md 6.4)
 	Vector      VC               // operations of this account: what was written or applied here
+	Replays     uint32           // how many are remembered here
 }
 
 // Mailbox is the record of a mailbox. It stays when the mailbox is deleted (tens
@@ -136,13 +163,14 @@ type Message struct {
 	Src     Tag  // MOVE: the instance it was
 	SrcTime Time // MOVE: its time
 	Cause   Cause
+	Copied  bool // COPY made it: its twins have the same Root
 
 	Size  uint64 // bytes
 	Date  int64  // INTERNALDATE, Unix seconds
 	Zone  int16  // its time zone, minutes east of UTC
 	Saved int64  // RFC 8514 SAVEDATE at the origin, Unix seconds
 
-	Arrived Time  // when the add was applied here: its clock, or the time if that is later (C18)
+	Arrived Time  // when the add was applied here, by the clock, which may be ahead of the time
 	Refused int64 // Unix ms when the register value was refused here, 0 when it is not waiting
 	Tries   uint8 // re-issues tried by this replica
 	Nudged  UID   // register value that the leader was asked to replace

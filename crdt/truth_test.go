@@ -40,6 +40,7 @@ func (t *truth) observe(op *Op) {
 	for _, i := range removals(op) {
 		t.gone[i] = true
 	}
+	t.observeCauses(op)
 	add := func(box MailboxID, i int, a *Added) {
 		tag := Tag{op.Dot.Origin, op.Dot.N, uint32(i)}
 		t.added[Instance{box, tag}] = a.Root
@@ -98,6 +99,7 @@ func (w *world) look(i int) {
 		r.views[id] = w.lookAt(i, b)
 	}
 	w.lookContents(i)
+	w.lookCauses(i)
 	w.lookList(i)
 }
 
@@ -280,7 +282,7 @@ func (s *Memory) replicated() string {
 		for _, t := range tags {
 			m := s.messages[Instance{id, t}]
 			all := slices.Sorted(slices.Values(m.All))
-			fmt.Fprintf(&out, "  %v %x reg %d %v base %d %v src %v %d %d %d %d %d\n", t, m.Root, m.Reg, all, m.Base, m.Flags, m.Src, m.SrcTime, m.Size, m.Date, m.Zone, m.Saved)
+			fmt.Fprintf(&out, "  %v %x reg %d %v base %d %v %d %d %d %d\n", t, m.Root, m.Reg, all, m.Base, m.Flags, m.Size, m.Date, m.Zone, m.Saved)
 		}
 	}
 	return out.String()

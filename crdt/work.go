@@ -12,6 +12,7 @@ type work struct {
 	op       *Op
 	boxes    []*openBox
 	again    []Instance // whose twins have changed
+	redo     []redo     // flag changes of instances that a replay has replaced
 	listed   bool       // names or presence of mailboxes have changed
 	renamed  bool       // names have changed
 	followup []Payload
@@ -121,15 +122,18 @@ func (b *openBox) count(m *Message, in bool) {
 // add puts a new instance into a mailbox: the common end of APPEND and MOVE.
 // u is its register, older are other UIDs that it had elsewhere.
 func (w *work) add(b *openBox, m *Message, u UID, older ...UID) error {
-	m.Arrived = max(w.Before, TimeAt(w.Now, w.Self.Slot))
+	m.Arrived = max(w.Before, TimeAt(w.Now, w.Self.Slot)) // an idle clock is behind (C18)
+	if by, err := w.decideCause(b, m, u); by != nil || err != nil {
+		return err
+	}
 	b.Instances++
 	b.dirty = true
 	if err := w.State.Retain(m.Root); err != nil {
 		return err
 	}
 	at := Instance{b.ID, m.Tag}
-	if !m.Src.IsZero() {
-		if err := w.State.AddTwin(m.twinKey(), at); err != nil {
+	if key, ok := m.fileKey(); ok {
+		if err := w.State.AddTwin(key, at); err != nil {
 			return err
 		}
 	}
@@ -174,8 +178,8 @@ func (w *work) remove(i Instance) error {
 	if err := w.State.DeleteMessage(i.Box, i.Tag); err != nil {
 		return err
 	}
-	if !m.Src.IsZero() {
-		if err := w.State.RemoveTwin(m.twinKey(), i); err != nil {
+	if key, ok := m.fileKey(); ok {
+		if err := w.State.RemoveTwin(key, i); err != nil {
 			return err
 		}
 		if err := w.twinsOf(i, m); err != nil {

@@ -28,6 +28,7 @@ type account struct {
 	loaded      bool
 	quarantined error
 	rec         *crdt.Account
+	filed       bool                         // the account is marked for [Replica.forget]
 	boxes       map[crdt.MailboxID]*boxState // nil entries: there is no such record
 	all         bool                         // boxes has every record
 	index       nameIndex                    // of boxes, if all are there

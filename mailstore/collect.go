@@ -168,7 +168,7 @@ func (r *Replica) collect() (left bool, err error) {
 		}
 		left = left || !whole
 	}
-	return left, nil
+	return left, r.forget(limit)
 }
 
 // cutBehind cuts the log at v, except for the last operation of each origin:

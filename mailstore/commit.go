@@ -376,6 +376,7 @@ func (t *tx) install() []exposure {
 	if t.account != nil {
 		a.rec = t.account
 	}
+	a.filed = a.filed || t.filed
 	var out []exposure
 	for id, box := range a.open {
 		if b, ok := t.boxes[id]; ok {

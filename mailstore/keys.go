@@ -19,12 +19,14 @@ import (
 //	0x10 R 'p' <peer name>                what is remembered of a peer
 //	0x10 R 'q' account                    quarantine of an account
 //	0x10 R 'w' account box tag            an instance that awaits another UID
+//	0x10 R 'f' account                    the account has records of kind 't' or 'c'
 //	0x10 R 'k' slot                       incarnation in a slot, and since when its checkpoints count
 //	0x10 R 'k' slot time                  checkpoint: the vector of the replica in that slot at that time
 //	0x10 R 'a' account 'a'                account record
 //	0x10 R 'a' account 'b' box            mailbox record
 //	0x10 R 'a' account 'm' box tag        message instance
 //	0x10 R 'a' account 't' twinkey box tag   a live instance of a group of twins
+//	0x10 R 'a' account 'c' twinkey tag    a replay that is remembered, and its attempt
 //	0x10 R 'a' account 'u' <name>         largest validity shown under a name
 //	0x10 R 'a' account 's' <name>         subscription register of a name
 //	0x10 R 'a' account 'v' box mod uid    UIDs that vanished with a MODSEQ: this one and as many behind it
@@ -37,9 +39,8 @@ import (
 //
 // R is the number of the replica in this database (two bytes), account four
 // bytes, box eight, a dot sixteen (origin 8, n 8), a tag twenty (origin 8, n 8,
-// index 4), a uid and a mod eight, a root sixteen and a chunk four. A twinkey is 's' and the
-// tag of the source, or 'c', the session, the command number and the index of the
-// cause.
+// index 4), a uid and a mod eight, a root sixteen and a chunk four.
+// For twinkeys and records of replays see twinkeys.go.
 //
 // Records of one account lie together, and within it all messages of one
 // mailbox, so that opening a mailbox is one scan. What grows with the bodies
@@ -65,6 +66,7 @@ const (
 	kindPeer       = 'p'
 	kindQuarantine = 'q'
 	kindAwait      = 'w'
+	kindFiled      = 'f'
 	kindCheckpoint = 'k'
 	kindAccount    = 'a'
 
@@ -72,6 +74,7 @@ const (
 	recMailbox      = 'b'
 	recMessage      = 'm'
 	recTwin         = 't'
+	recReplay       = 'c'
 	recUsed         = 'u'
 	recSubscription = 's'
 	recVanished     = 'v'
@@ -147,21 +150,6 @@ func (k keyspace) messages(b []byte, a crdt.AccountID, box crdt.MailboxID) []byt
 
 func (k keyspace) message(b []byte, a crdt.AccountID, i crdt.Instance) []byte {
 	return appendTag(k.messages(b, a, i.Box), i.Tag)
-}
-
-func (k keyspace) twins(b []byte, a crdt.AccountID, t crdt.TwinKey) []byte {
-	b = k.record(b, a, recTwin)
-	if !t.Source.IsZero() {
-		return appendTag(append(b, 's'), t.Source)
-	}
-	b = append(b, 'c')
-	b = append(b, t.Cause.Session[:]...)
-	b = binary.BigEndian.AppendUint64(b, t.Cause.Command)
-	return binary.BigEndian.AppendUint32(b, t.Cause.Index)
-}
-
-func (k keyspace) twin(b []byte, a crdt.AccountID, t crdt.TwinKey, i crdt.Instance) []byte {
-	return appendInstance(k.twins(b, a, t), i)
 }
 
 func (k keyspace) used(b []byte, a crdt.AccountID, name string) []byte {

@@ -31,6 +31,8 @@ type tx struct {
 	boxes    map[crdt.MailboxID]*crdt.Mailbox
 	messages map[crdt.Instance]*txMessage
 	twins    map[crdt.TwinKey]map[crdt.Instance]bool
+	replays  map[crdt.Replay]bool
+	filed    bool // something was filed
 	used     map[string]crdt.Validity
 	subs     map[string]*crdt.Register[bool]
 	awaiting map[crdt.Instance]bool
@@ -299,50 +301,6 @@ func (t *tx) Tags(box crdt.MailboxID) ([]crdt.Tag, error) {
 		}
 	}
 	return tags, err
-}
-
-// Twins implements crdt.State.
-func (t *tx) Twins(key crdt.TwinKey) ([]crdt.Instance, error) {
-	var out []crdt.Instance
-	changed := t.twins[key]
-	t.key = t.keys.twins(t.key[:0], t.a.id, key)
-	err := t.scan(func(rest, _ []byte) error {
-		i, err := parseInstance(rest)
-		if _, ok := changed[i]; !ok {
-			out = append(out, i)
-		}
-		return err
-	})
-	for i, there := range changed {
-		if there {
-			out = append(out, i)
-		}
-	}
-	return out, err
-}
-
-// AddTwin implements crdt.State.
-func (t *tx) AddTwin(key crdt.TwinKey, i crdt.Instance) error {
-	t.setTwin(key, i, true)
-	t.key = t.keys.twin(t.key[:0], t.a.id, key, i)
-	return t.set(nil)
-}
-
-// RemoveTwin implements crdt.State.
-func (t *tx) RemoveTwin(key crdt.TwinKey, i crdt.Instance) error {
-	t.setTwin(key, i, false)
-	t.key = t.keys.twin(t.key[:0], t.a.id, key, i)
-	return t.del()
-}
-
-func (t *tx) setTwin(key crdt.TwinKey, i crdt.Instance, there bool) {
-	if t.twins == nil {
-		t.twins = make(map[crdt.TwinKey]map[crdt.Instance]bool)
-	}
-	if t.twins[key] == nil {
-		t.twins[key] = make(map[crdt.Instance]bool)
-	}
-	t.twins[key][i] = there
 }
 
 // Used implements crdt.State.

@@ -281,7 +281,7 @@ func (n *node) replicated(user crdt.AccountID) (string, error) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&out, "login %v provisioned %v applied %v\n", a.Login, a.Provisioned, a.Vector)
+		fmt.Fprintf(&out, "login %v provisioned %v epoch %d applied %v\n", a.Login, a.Provisioned, a.Epoch, a.Vector)
 		boxes, err := s.Mailboxes()
 		if err != nil {
 			return err
