@@ -100,9 +100,20 @@ func (p *RaiseEpoch) effect(w *work) error {
 	if err := w.State.PutAccount(a); err != nil {
 		return err
 	}
+	return w.raiseAll(a.Epoch)
+}
+
+// raiseAll makes all mailboxes issue above the floor of an epoch.
+func (w *work) raiseAll(epoch uint32) error {
+	if epoch == 0 {
+		return nil
+	}
 	boxes, err := w.State.Mailboxes()
 	if err != nil {
 		return err
+	}
+	for _, b := range w.boxes { // not yet written
+		w.hear(b, b.floor(epoch))
 	}
 	ids := []MailboxID{Inbox} // also before it was used
 	for _, b := range boxes {
@@ -113,7 +124,7 @@ func (p *RaiseEpoch) effect(w *work) error {
 		if err != nil {
 			return err
 		}
-		w.hear(b, b.floor(a.Epoch))
+		w.hear(b, b.floor(epoch))
 	}
 	return nil
 }

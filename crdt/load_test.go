@@ -38,7 +38,7 @@ type loadStep struct {
 func (m *Memory) take(clock Time) (*Snapshot, []loadStep) {
 	c := m.Clone()
 	snap := &Snapshot{
-		Vector: c.account.Vector, Clock: clock, Login: c.account.Login, Provisioned: c.account.Provisioned,
+		Vector: c.account.Vector, Clock: clock, Login: c.account.Login, Provisioned: c.account.Provisioned, Epoch: c.account.Epoch,
 		Used: c.used, Subscriptions: c.subs,
 	}
 	snap.Boxes, _ = c.Mailboxes()
@@ -73,7 +73,14 @@ func (m *Memory) take(clock Time) (*Snapshot, []loadStep) {
 		}
 		return more, nil
 	}})
-	return snap, slices.Concat(add, absent, vanished)
+	replays := loadStep{"replays", func(s *Site, _ *Memory, l *Load) ([]Payload, error) {
+		list, _ := c.Replays(Replay{}, len(c.replays))
+		return nil, s.LoadReplays(l, list)
+	}}
+	if len(c.replays) == 0 {
+		return snap, slices.Concat(add, absent, vanished)
+	}
+	return snap, slices.Concat([]loadStep{replays}, add, absent, vanished)
 }
 
 func (m *Memory) shows(box MailboxID, u UID) bool {
@@ -232,6 +239,7 @@ func TestLoadConverges(t *testing.T) {
 		{"mailboxes", slices.Concat(mailboxActions, systemActions, loadActions), nil, false},
 		{"all", slices.Concat(messageActions, mailboxActions, systemActions, loadActions), nil, false},
 		{"eras", slices.Concat(messageActions, systemActions, loadActions, []string{"renumber", "renumber"}), []string{"A"}, false},
+		{"epochs and deliveries", slices.Concat(messageActions, mailboxActions, systemActions, loadActions, []string{"epoch", "epoch", "renumber", "post", "post", "evidence"}), []string{"A"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {

@@ -115,4 +115,12 @@ var eraFaults = []fault{
 		},
 		pkg: crdtPkg, tests: "TestConcurrentOperationsCommute|TestConvergence",
 	},
+	{
+		name: "arrived-by-the-last-clock",
+		what: "a message counts as hidden since the last change at an idle replica (C18)",
+		edits: []edit{
+			{"crdt/work.go", "max(w.Before, TimeAt(w.Now, w.Self.Slot))", "w.Before"},
+		},
+		pkg: crdtPkg, tests: "TestScripts",
+	},
 }

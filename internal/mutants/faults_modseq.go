@@ -66,20 +66,4 @@ var modseqFaults = []fault{
 		},
 		pkg: crdtPkg, tests: "TestFloorOfNobody|TestNewIncarnation",
 	},
-	{
-		name: "evidence-ignored",
-		what: "a client that names n:* does not move the horizon: what arrives late is never found (C5, I9)",
-		edits: []edit{
-			{"crdt/evidence.go", "\tif told <= b.H {\n", "\tif told > 0 {\n"},
-		},
-		pkg: crdtPkg, tests: "TestScripts|TestEvidence|TestExhaustive",
-	},
-	{
-		name: "evidence-unbounded",
-		what: "a client that names any UID uses up all below it (4.3: 65,536 at once, 2^20 a day)",
-		edits: []edit{
-			{"crdt/evidence.go", "skip := min(told-known, b.Evidence.allowed(s.Now))", "skip := told - known"},
-		},
-		pkg: crdtPkg, tests: "TestEvidenceBounds|TestScripts",
-	},
 }
