@@ -135,10 +135,7 @@ func costs(t *testing.T, size int) (keys, named map[string]int) {
 		name := fmt.Sprint(what, " ", k)
 		keys[name], named[name] = c.keys, k
 	}
-	var twins []Instance
-	for _, at := range w.instances(0, costBox("B")) {
-		twins = append(twins, at)
-	}
+	twins := w.instances(0, costBox("B"))
 	in := w.instances(0, Inbox)
 	for _, k := range []int{1, 10} {
 		measure("append", k, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, costMessages(k, 9), true) })

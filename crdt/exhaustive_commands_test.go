@@ -76,7 +76,7 @@ func eraCommands(w *world, i int) []prepared {
 		prepared{"touch", func(*Site) (Payload, error) { return &Touch{Inbox, touch}, nil }})
 }
 
-var mailboxA, mailboxAX = NewMailboxID("A", 1), NewMailboxID("A/x", 1)
+var mailboxA = NewMailboxID("A", 1)
 
 // copyCommands are about two mailboxes: COPY and MOVE both ways, which make
 // several instances of one content, beside STORE, EXPUNGE and DELETE.
