@@ -59,7 +59,52 @@ func (b *Mailbox) checkLoaded() error {
 	return checkC(b.C)
 }
 
-// checkLoaded checks messages of a snapshot against the mailbox that they are in.
+// Check returns an error that wraps [ErrImpossible] if no correct replica hands
+// out such a snapshot. LoadAccount does it as well.
+func (s *Snapshot) Check() error { return s.check(nil) }
+
+// CheckMessage does the same for a message in a mailbox of the snapshot. It is
+// better done before the first part is loaded than after it.
+func (s *Snapshot) CheckMessage(b *Mailbox, m *Message) error {
+	return checkMessage(s.Vector, b.N, m)
+}
+
+// CheckVanished does the same for vanished UIDs from first to last.
+func (s *Snapshot) CheckVanished(b *Mailbox, first, last UID) error {
+	if err := checkHeard(b.N, first); err != nil {
+		return err
+	}
+	return checkHeard(b.N, last)
+}
+
+func checkMessage(theirs VC, heard UID, m *Message) error {
+	switch {
+	case m.Tag.Origin == 0 || m.Tag.N == 0 || !theirs.Has(m.Tag.Dot()):
+		return impossible("message %v in a snapshot of %v", m.Tag, theirs)
+	case len(m.All) == 0 || m.Reg != slices.Max(m.All):
+		return impossible("register %v of UIDs %v", m.Reg, m.All)
+	case m.Size > maxSize:
+		return impossible("message of %d bytes", m.Size)
+	case m.SrcTime > maxTime || m.Base > maxTime:
+		return impossible("message of times %d and %d", m.SrcTime, m.Base)
+	}
+	for _, u := range m.All {
+		if err := checkHeard(heard, u); err != nil {
+			return err
+		}
+	}
+	return checkRegisters(m.Flags)
+}
+
+// checkHeard checks a UID of a mailbox that has heard of UIDs up to one.
+func checkHeard(heard, u UID) error {
+	if u.Number() == 0 || u.Number() > MaxNumber || u > heard {
+		return impossible("UID %v in a mailbox that has heard of %v", u, heard)
+	}
+	return nil
+}
+
+// checkLoaded checks messages against the mailbox that they are to be loaded into.
 func (w *work) checkLoaded(box MailboxID, list []*Message) error {
 	if err := w.checkBox(box); err != nil {
 		return err
@@ -69,22 +114,7 @@ func (w *work) checkLoaded(box MailboxID, list []*Message) error {
 		return err
 	}
 	for _, m := range list {
-		switch {
-		case m.Tag.Origin == 0 || m.Tag.N == 0 || !w.load.Theirs.Has(m.Tag.Dot()):
-			return impossible("message %v in a snapshot of %v", m.Tag, w.load.Theirs)
-		case len(m.All) == 0 || m.Reg != slices.Max(m.All):
-			return impossible("register %v of UIDs %v", m.Reg, m.All)
-		case m.Size > maxSize:
-			return impossible("message of %d bytes", m.Size)
-		case m.SrcTime > maxTime || m.Base > maxTime:
-			return impossible("message of times %d and %d", m.SrcTime, m.Base)
-		}
-		for _, u := range m.All {
-			if err := checkHeard(b, u); err != nil {
-				return err
-			}
-		}
-		if err := checkRegisters(m.Flags); err != nil {
+		if err := checkMessage(w.load.Theirs, b.N, m); err != nil {
 			return err
 		}
 	}
@@ -100,17 +130,9 @@ func (w *work) checkVanished(box MailboxID, uids []UID) error {
 		return err
 	}
 	for _, u := range uids {
-		if err := checkHeard(b, u); err != nil {
+		if err := checkHeard(b.N, u); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// checkHeard checks a UID of a snapshot, whose records have been merged already.
-func checkHeard(b *openBox, u UID) error {
-	if u.Number() == 0 || u.Number() > MaxNumber || u > b.N {
-		return impossible("UID %v in a mailbox that has heard of %v", u, b.N)
 	}
 	return nil
 }

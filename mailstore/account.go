@@ -27,6 +27,7 @@ type account struct {
 	mu          sync.Mutex
 	loaded      bool
 	quarantined error
+	loading     *accountLoad // a snapshot that is being merged
 	rec         *crdt.Account
 	filed       bool                         // the account is marked for [Replica.forget]
 	boxes       map[crdt.MailboxID]*boxState // nil entries: there is no such record
@@ -160,6 +161,13 @@ func (a *account) load() error {
 		if a.rec, err = crdt.DecodeAccount(b); err != nil {
 			return fmt.Errorf("%w: account %d: %w", errCorrupt, a.id, err)
 		}
+	}
+	l, err := a.r.loadRecordIn(a.r.store.db, a.id)
+	if err != nil {
+		return err
+	}
+	if l.merging() {
+		a.loading = l
 	}
 	a.publisher.init(a.rec.Vector)
 	a.loaded = true

@@ -2,7 +2,6 @@ package mailstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -110,6 +109,13 @@ func (a *account) own(t *tx, change localChange, vector *crdt.VC, clock *crdt.Cl
 			Cause:   cause,
 			Payload: payloads[i],
 		}
+		// During a load the account is ahead of the replica (crdt.md 6.3).
+		known, err := t.Account()
+		if err != nil {
+			return nil, err
+		}
+		op.Partial = !known.Vector.LessEqual(*vector)
+		op.Deps.Merge(known.Vector)
 		before := clock.Last
 		op.Time = clock.Bump(r.now())
 		more, err := a.effect(t, op, op.Time, before)
@@ -211,8 +217,7 @@ func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) err
 		return err
 	}
 	t.key = r.keys.vector(t.key[:0])
-	t.val = binary.BigEndian.AppendUint64(t.val[:0], uint64(clock.Last))
-	t.val = vector.AppendBinary(t.val)
+	t.val = appendClock(t.val[:0], clock.Last, vector)
 	if err := t.set(t.val); err != nil {
 		return err
 	}

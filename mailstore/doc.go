@@ -46,6 +46,8 @@
 //
 // keys.go says what lies where. commit.go is the way of a change, publish.go
 // its end; tx.go is the account as crdt sees it; log.go takes in what peers did.
+// snapshot.go hands out accounts to a member that is behind the log, load.go and
+// merge.go take them in.
 // content.go is the bodies: incoming.go and pull.go bring them, collect.go takes
 // away what nothing refers to any more, and the log that everybody has.
 package mailstore

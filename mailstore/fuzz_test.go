@@ -1,6 +1,7 @@
 package mailstore
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/go-pluto/pluto/comm/causal"
@@ -45,6 +46,48 @@ func FuzzApply(f *testing.F) {
 		if err := n.Audit(bystander); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// FuzzLoad gives a replica any bytes as the entries of a piece, with a header and
+// checksum that fit: it must refuse them or merge them, and stay able to serve.
+func FuzzLoad(f *testing.F) {
+	src := newNode(f, 2)
+	s := src.session()
+	mustAppend(f, s, "INBOX", "a", crdt.FlagSeen, "$Work")
+	mustAppend(f, s, "Sent", "b")
+	m := mustSelect(f, s, "INBOX")
+	mustExpunge(f, m, tags(m.View()))
+	mustAppend(f, s, "INBOX", "c")
+	list, err := src.ListSnapshots()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range src.pieces(testUser) {
+		body := p[pieceHeader : len(p)-pieceSum]
+		f.Add(body)
+		f.Add(body[:len(body)/2])
+	}
+	f.Fuzz(func(t *testing.T, entries []byte) {
+		parsePiece(entries)
+		n := newNode(t, 1)
+		if err := n.BeginLoad(list); err != nil {
+			t.Fatal(err)
+		}
+		err := n.FeedLoad(seal(append(pieceID{snapshot: 1, account: testUser}.begin(), entries...)))
+		if err == nil {
+			err = n.MergeLoad(ctxOf(t), testUser)
+		}
+		if err != nil && !errors.Is(err, ErrPiece) {
+			t.Fatal(err)
+		}
+		if q, err := n.Quarantined(); err != nil || len(q) > 0 {
+			t.Fatalf("merged in part: %v, %v", q, err)
+		}
+		if err := n.Examine(testUser, crdt.Audit); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, n.sessionOf(bystander), "INBOX", "life goes on")
 	})
 }
 

@@ -22,6 +22,9 @@ import (
 //	0x10 R 'f' account                    the account has records of kind 't' or 'c'
 //	0x10 R 'k' slot                       incarnation in a slot, and since when its checkpoints count
 //	0x10 R 'k' slot time                  checkpoint: the vector of the replica in that slot at that time
+//	0x10 R 'n' 'w'                        load of snapshots under way: the source's vector
+//	0x10 R 'n' 'a' account                how far the load of an account has come
+//	0x10 R 'n' 'd' account <staged>       a record of a snapshot that is not merged yet
 //	0x10 R 'a' account 'a'                account record
 //	0x10 R 'a' account 'b' box            mailbox record
 //	0x10 R 'a' account 'm' box tag        message instance
@@ -68,6 +71,7 @@ const (
 	kindAwait      = 'w'
 	kindFiled      = 'f'
 	kindCheckpoint = 'k'
+	kindLoad       = 'n'
 	kindAccount    = 'a'
 
 	recAccount      = 'a'

@@ -162,11 +162,17 @@ func (r *Replica) receive(e *causal.Entry) ([]*commit, error) {
 	if err := a.load(); err != nil {
 		return nil, err
 	}
+	var commits []*commit
+	if a.loading != nil && !a.rec.Vector.Has(e.Dot) {
+		if commits, err = a.endMerge(); err != nil {
+			return commits, err
+		}
+	}
 	c, err := a.receive(e)
 	if c == nil || err != nil {
-		return nil, err
+		return commits, err
 	}
-	return []*commit{c.hold()}, nil
+	return append(commits, c.hold()), nil
 }
 
 // hold takes a reference to the commit's account.
@@ -240,11 +246,17 @@ func (a *account) applyRemote(e *causal.Entry, follow bool) (*commit, error) {
 	clock := a.r.seq.clock
 	clock.Observe(op.Time)
 	before := clock.Last
+	known := a.rec.Vector.Has(op.Dot)
 	more, err := a.effectOfPeer(t, op, clock.Bump(a.r.now()), before)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.logReceived(e); err != nil {
+	if known {
+		err = t.logKnown(e)
+	} else {
+		err = t.logReceived(e)
+	}
+	if err != nil {
 		return nil, err
 	}
 	a.r.heardOp(op)
@@ -286,6 +298,25 @@ func (a *account) effectOfPeer(t *tx, op *crdt.Op, mod, before crdt.Time) (more 
 // logReceived logs an operation of a peer; its contents are staged no longer.
 func (t *tx) logReceived(e *causal.Entry) error {
 	for _, root := range e.Bodies {
+		t.key = t.keys.content(t.key[:0], kindStaging, root)
+		if err := t.del(); err != nil {
+			return err
+		}
+	}
+	return t.logEncoded(e.Dot, e.Bodies, e.Data)
+}
+
+// logKnown logs an operation whose effect a snapshot has brought. Its contents stay
+// staged unless something refers to them: if it does not soon, they go.
+func (t *tx) logKnown(e *causal.Entry) error {
+	for _, root := range e.Bodies {
+		c, err := t.Content(root)
+		if err != nil {
+			return err
+		}
+		if c.Garbage() {
+			continue
+		}
 		t.key = t.keys.content(t.key[:0], kindStaging, root)
 		if err := t.del(); err != nil {
 			return err

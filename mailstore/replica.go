@@ -90,6 +90,11 @@ type Replica struct {
 		epochs
 	}
 
+	// loading is held by whoever stages or merges snapshots, also while that is
+	// synced: there is one such task.
+	loading   sync.Mutex
+	mergeStep int
+
 	accounts  accountTable
 	ticker    ticker
 	collector collector
@@ -188,10 +193,14 @@ func (r *Replica) open() error {
 	if err := r.loadVector(); err != nil {
 		return err
 	}
+	r.mergeStep = mergeStep
 	if err := r.loadTokens(); err != nil {
 		return err
 	}
 	if err := r.loadEpochs(); err != nil {
+		return err
+	}
+	if err := r.resumeLoad(); err != nil {
 		return err
 	}
 	r.contents.init()
@@ -244,6 +253,11 @@ func (s *Store) nextReplicaNumber() (uint16, error) {
 		next = max(next, rec.number+1)
 	}
 	return next, errors.Join(err, it.Close())
+}
+
+// appendClock appends what is kept of clock and vector.
+func appendClock(b []byte, clock crdt.Time, v crdt.VC) []byte {
+	return v.AppendBinary(binary.BigEndian.AppendUint64(b, uint64(clock)))
 }
 
 func (r *Replica) loadVector() error {
