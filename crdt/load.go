@@ -271,7 +271,7 @@ func (w *work) loadMessage(b *openBox, in *Message) error {
 		return w.mergeMessage(b, m, in)
 	}
 	if w.load.Ours.Has(in.Tag.Dot()) {
-		return nil
+		return w.vanishAll(b, in) // it may have got UIDs there since
 	}
 	m = &Message{
 		Tag: in.Tag, Root: in.Root, Src: in.Src, SrcTime: in.SrcTime, Cause: in.Cause, Copied: in.Copied,
@@ -280,6 +280,15 @@ func (w *work) loadMessage(b *openBox, in *Message) error {
 	m.mergeFlags(in)
 	older := slices.DeleteFunc(slices.Clone(in.All), func(u UID) bool { return u == in.Reg })
 	return w.add(b, m, in.Reg, older...)
+}
+
+func (w *work) vanishAll(b *openBox, m *Message) error {
+	for _, u := range m.All {
+		if err := w.vanish(b, u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *work) mergeMessage(b *openBox, m, in *Message) error {

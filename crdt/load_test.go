@@ -139,6 +139,7 @@ func (w *world) loadStep(i int) bool {
 		return false
 	}
 	r.loading = &n
+	r.loads++
 	w.pull(i)
 	w.followUp(i, more)
 	if n.load != nil && n.next == len(n.steps) {
@@ -184,6 +185,14 @@ func (w *world) pull(i int) {
 				w.reps[i].bodies.here[m.Root] = true
 			}
 		}
+	}
+}
+
+// pullCopied gets what an operation copies or moves of a message that replica i,
+// because of a snapshot, never had: somebody still has its content.
+func (w *world) pullCopied(i int) {
+	if w.reps[i].loads > 0 {
+		w.pull(i)
 	}
 }
 

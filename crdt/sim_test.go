@@ -39,6 +39,7 @@ type replica struct {
 	written *Tokens  // what a crash leaves of tokens
 	bodies  bodies   // see content_test.go
 	loading *loading // see load_test.go
+	loads   int      // parts of snapshots that it has loaded
 
 	told    map[MailboxID]UID // UIDNEXT announced
 	high    map[MailboxID]Time
@@ -237,6 +238,7 @@ func (w *world) apply(i int, s *Site, op *Op) []Payload {
 		return more
 	}
 	r.bodies.take(op)
+	w.pullCopied(i)
 	for _, x := range removals(op) {
 		r.removed[x] = true
 	}

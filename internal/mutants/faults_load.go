@@ -19,6 +19,30 @@ var loadFaults = []fault{
 		pkg: crdtPkg, tests: "TestScripts|TestLoad",
 	},
 	{
+		name: "load-forgets-uids",
+		what: "UIDs that a message got at the source after it was removed here are not reported as vanished",
+		edits: []edit{
+			{"crdt/load.go", "return w.vanishAll(b, in) //", "return nil //"},
+		},
+		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+	},
+	{
+		name: "load-interrupted",
+		what: "an operation of a peer comes between the parts of a merge",
+		edits: []edit{
+			{"mailstore/log.go", "if a.loading != nil && !a.rec.Vector.Has(e.Dot) {", "if false {"},
+		},
+		pkg: mailstorePkg, tests: "TestLoad",
+	},
+	{
+		name: "load-dependencies",
+		what: "what is prepared during a load does not depend on what the snapshot has",
+		edits: []edit{
+			{"mailstore/commit.go", "\t\top.Deps.Merge(known.Vector)\n", ""},
+		},
+		pkg: mailstorePkg, tests: "TestLoad",
+	},
+	{
 		name: "load-loses-news",
 		what: "an instance that the snapshot does not have is removed although it may be new to it",
 		edits: []edit{
