@@ -69,6 +69,9 @@ func (s *Snapshot) CheckMessage(b *Mailbox, m *Message) error {
 	return checkMessage(s.Vector, b.N, m)
 }
 
+// CheckReplay does the same for a remembered replay.
+func (s *Snapshot) CheckReplay(r Replay) error { return checkReplay(s.Vector, r) }
+
 // CheckVanished does the same for vanished UIDs from first to last.
 func (s *Snapshot) CheckVanished(b *Mailbox, first, last UID) error {
 	if err := checkHeard(b.N, first); err != nil {

@@ -23,9 +23,16 @@ func (s *Site) LoadReplays(l *Load, list []Replay) error {
 
 func checkReplays(l *Load, list []Replay) error {
 	for _, r := range list {
-		if r.Attempt == 0 || !l.Theirs.Has(r.Tag.Dot()) || r.Key.Cause.Attempt != 0 {
-			return impossible("attempt %d by %v is remembered", r.Attempt, r.Tag)
+		if err := checkReplay(l.Theirs, r); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkReplay(theirs VC, r Replay) error {
+	if r.Attempt == 0 || !theirs.Has(r.Tag.Dot()) || r.Key.Cause.Attempt != 0 {
+		return impossible("attempt %d by %v is remembered", r.Attempt, r.Tag)
 	}
 	return nil
 }

@@ -33,6 +33,16 @@ func (a *account) checkStaged() error {
 		}
 		return nil, fmt.Errorf("%w: mailbox %x is not in the snapshot", crdt.ErrImpossible, uint64(id))
 	}
+	err = a.eachStaged(append(a.r.keys.staged(nil, a.id), stagedReplay), nil, func(rest, v []byte) (bool, error) {
+		r, err := parseStagedReplay(rest, v)
+		if err == nil {
+			err = snap.CheckReplay(r)
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
 	var m crdt.Message
 	err = a.eachStaged(append(a.r.keys.staged(nil, a.id), stagedMessage), nil, func(rest, v []byte) (bool, error) {
 		b, err := boxOf(rest)

@@ -19,6 +19,7 @@ const (
 	stagedMessage      = 'm'
 	stagedTag          = 't'
 	stagedVanished     = 'v'
+	stagedReplay       = 'c'
 	stagedEnd          = 'e'
 )
 
@@ -29,6 +30,7 @@ const (
 	loadStaging loadPhase = iota // pieces are missing
 	loadStaged                   // all are there
 	// From here on the account's vector says that the snapshot is here.
+	loadReplays  // what is remembered of replays is taken over
 	loadMessages // staged messages are merged
 	loadAbsent   // what the snapshot does not have is removed, if it was there
 	loadVanished // what vanished there is taken over

@@ -97,6 +97,8 @@ func (a *account) nextPart(l *accountLoad) (*loadPart, error) {
 	switch l.phase {
 	case loadStaged:
 		return part, a.partAccount(part)
+	case loadReplays:
+		return part, a.partReplays(part)
 	case loadMessages:
 		return part, a.partMessages(part)
 	case loadAbsent:
@@ -211,7 +213,7 @@ func (a *account) partAccount(part *loadPart) error {
 		}
 		part.heals = true
 	}
-	part.next.phase = loadMessages
+	part.next.phase = loadReplays
 	part.apply = func(_ *tx, s *crdt.Site) ([]crdt.Payload, error) {
 		l, more, err := s.LoadAccount(snap)
 		if err != nil {
@@ -305,6 +307,28 @@ func addToBox[T any](boxes []inBox[T], box crdt.MailboxID, x T) []inBox[T] {
 	last := &boxes[len(boxes)-1]
 	last.list = append(last.list, x)
 	return boxes
+}
+
+// partReplays reads the replays that the source remembers.
+func (a *account) partReplays(part *loadPart) error {
+	var list []crdt.Replay
+	full := false
+	prefix := append(a.r.keys.staged(nil, a.id), stagedReplay)
+	err := a.eachStaged(prefix, cursorOf(&part.next), func(rest, v []byte) (bool, error) {
+		r, err := parseStagedReplay(rest, v)
+		if err != nil {
+			return false, err
+		}
+		list = append(list, r)
+		part.next.cursor = bytes.Clone(rest)
+		full = len(list) >= a.r.mergeStep
+		return !full, nil
+	})
+	part.through(full, loadMessages)
+	part.apply = func(_ *tx, s *crdt.Site) ([]crdt.Payload, error) {
+		return nil, s.LoadReplays(&part.next.load, list)
+	}
+	return err
 }
 
 // partMessages reads staged messages, those of a mailbox in the order of their registers.

@@ -20,6 +20,7 @@ import (
 //	'u'  validity 8 | name
 //	's'  subscription register 9 | name
 //	'm'  mailbox 8 | message
+//	'c'  attempt 4 | twinkey and tag of a remembered replay
 //	'v'  mailbox 8 | UID 8 | count of further ones behind it
 //	'e'  count of all pieces 4
 //
@@ -190,6 +191,12 @@ func (e pieceEntry) staged() (s stagedRecord, err error) {
 		}
 	case stagedMessage:
 		return e.stagedMessage()
+	case stagedReplay:
+		if len(e.data) < 4 {
+			return s, errShort
+		}
+		s.key, s.value = append([]byte{stagedReplay}, e.data[4:]...), e.data[:4]
+		_, err = parseStagedReplay(s.key[1:], s.value)
 	case stagedVanished:
 		if len(e.data) < 17 {
 			return s, errShort
@@ -222,4 +229,12 @@ func (e pieceEntry) stagedMessage() (s stagedRecord, err error) {
 	s.key, s.value = appendTag(s.key, m.Tag), e.data[8:]
 	s.also = appendTag(append([]byte{stagedTag}, box...), m.Tag)
 	return s, nil
+}
+
+func parseStagedReplay(key, v []byte) (crdt.Replay, error) {
+	k, rest, err := parseTwinKey(key)
+	if err != nil {
+		return crdt.Replay{}, err
+	}
+	return parseReplay(k, rest, v)
 }

@@ -217,6 +217,8 @@ func appendRecord(b, key, v []byte) ([]byte, error) {
 		return appendEntry(b, stagedUsed, v, key[1:]), nil
 	case recSubscription:
 		return appendEntry(b, stagedSubscription, v, key[1:]), nil
+	case recReplay:
+		return appendEntry(b, stagedReplay, v, key[1:]), nil
 	case recVanished:
 		return appendRuns(b, key[1:], v)
 	}
