@@ -97,7 +97,7 @@ var eraFaults = []fault{
 		edits: []edit{
 			{"crdt/hold.go", "if b.Held == 0 || b.showing {", "if b.Held == 0 || b.Held > 0 {"},
 		},
-		pkg: crdtPkg, tests: "TestHold",
+		pkg: crdtPkg, tests: "TestHoldTakesAlong|TestHoldRefusesNothing",
 	},
 	{
 		name: "epoch-of-known-only",
@@ -111,7 +111,7 @@ var eraFaults = []fault{
 		name: "epoch-not-in-era",
 		what: "an era that begins in an epoch begins at its first UID, as it may have at the evicted member (6.4)",
 		edits: []edit{
-			{"crdt/renumber.go", "\tw.hear(b, b.floor(a.Epoch))\n", ""},
+			{"crdt/renumber.go", "\tw.hear(b, b.floor(a.Epoch))\n", "\tw.hear(b, b.floor(0*a.Epoch))\n"},
 		},
 		pkg: crdtPkg, tests: "TestConcurrentOperationsCommute|TestConvergence",
 	},
