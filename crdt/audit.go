@@ -3,6 +3,7 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -20,6 +21,9 @@ func Audit(s State) error {
 	}
 	for _, i := range list {
 		a.awaiting[i] = true
+	}
+	if err := a.replays(); err != nil {
+		return fmt.Errorf("audit: replays: %w", err)
 	}
 	boxes, err := s.Mailboxes()
 	if err != nil {
@@ -173,10 +177,16 @@ func (a *audit) message(b *Mailbox, m *Message, t Tag) error {
 		return err
 	}
 	a.waiting(name, b, m, loses)
-	if m.Src.IsZero() {
+	return a.twins(name, at, m)
+}
+
+// twins checks that an instance is filed, and among others of its kind.
+func (a *audit) twins(name string, at Instance, m *Message) error {
+	key, ok := m.fileKey()
+	if !ok {
 		return nil
 	}
-	twins, err := a.State.Twins(m.twinKey())
+	twins, err := a.State.Twins(key)
 	if err != nil {
 		return err
 	}
@@ -188,11 +198,28 @@ func (a *audit) message(b *Mailbox, m *Message, t Tag) error {
 		if err != nil {
 			return err
 		}
-		if o == nil || o.Src != m.Src {
-			a.find("%s: has a twin %v that is not there or none", name, i)
+		if o == nil {
+			a.find("%s: has a twin %v that is not there", name, i)
+			continue
+		}
+		if k, ok := o.fileKey(); !ok || k != key {
+			a.find("%s: has a twin %v that is none", name, i)
 		}
 	}
 	return nil
+}
+
+// replays checks that what is remembered is counted.
+func (a *audit) replays() error {
+	rec, err := a.State.Account()
+	if err != nil {
+		return err
+	}
+	list, err := a.State.Replays(Replay{}, math.MaxInt)
+	if err == nil && len(list) != int(rec.Replays) {
+		a.find("%d replays are remembered, %d counted", len(list), rec.Replays)
+	}
+	return err
 }
 
 // waiting checks that a message is shown as its register says, hidden behind a

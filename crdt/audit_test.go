@@ -26,6 +26,7 @@ func TestAuditFinds(t *testing.T) {
 		"hidden":         func(_ *Memory, _ *Mailbox, m *Message) { m.Exp = 0 },
 		"awaited":        func(s *Memory, b *Mailbox, m *Message) { s.awaiting[Instance{b.ID, m.Tag}] = true },
 		"awaiting ghost": func(s *Memory, _ *Mailbox, _ *Message) { s.awaiting[Instance{5, Tag{}}] = true },
+		"lost replay":    func(s *Memory, _ *Mailbox, _ *Message) { s.account.Replays++ },
 		"no twin":        func(s *Memory, _ *Mailbox, m *Message) { delete(s.twins, m.twinKey()) },
 		"ghost twin":     func(s *Memory, _ *Mailbox, m *Message) { s.twins[m.twinKey()][Instance{5, Tag{}}] = true },
 		"loser shown": func(s *Memory, b *Mailbox, m *Message) {

@@ -112,13 +112,11 @@
 //	C14  MODSEQ of another replica taken for an own one   c14_foreign_as_own
 //	C15  DELETE and CREATE restart the UIDs               c15_delete_create
 //	C16  races of CREATE, DELETE, RENAME, APPEND          c16_mailbox_races
-//	C17  MOVE against MOVE and EXPUNGE                    c17_moves
+//	C17  MOVE against MOVE and EXPUNGE                    c17_moves c17_replayed_moves
 //	C18  hidden since when, by an idle clock              c18_idle_replica
 //	C19  twins in several mailboxes after a snapshot      c19_snapshot_twins
 //	C20  a later removal is not stable yet                c20_second_removal
+//	C21  the original of a replay comes a day later       c21_late_original TestReplays TestReplaysExhaustive mailstore.TestLateOriginal
 //	C22  a session that moved away wakes up               mailnode.TestLateCommandIsNotExecuted e2e.TestC22WorkerHangs
 //	C23  a change is told nowhere when a session moves    c23_told_elsewhere
-//
-// Not here yet: twins by the cause of a replayed command
-// (Cause is kept with each message).
 package crdt

@@ -37,6 +37,7 @@ import (
 //	0: show BOX                     messages, those hidden, UIDs reported as vanished
 //	0: list                         mailboxes, UIDVALIDITY as growing part and identity
 //	0: contents                     contents, their instances, the removals that are not settled
+//	0: attempt 1 7 append ...       command 7 of a session, for the second time
 //	0: collect                      delete the contents that nothing needs any more
 //	0~1                             1 hears what 0 has applied, before earlier operations of 0
 //	acks                            everybody hears that of everybody
@@ -172,6 +173,8 @@ func (s *script) at(i int, what string, args []string) error {
 		return b
 	}
 	switch what {
+	case "attempt":
+		return s.attempt(i, args)
 	case "show":
 		s.show(i, box(0).ID)
 		return nil
@@ -394,6 +397,22 @@ func (s *script) contents(i int) {
 		}
 	}
 	s.out.WriteString("\n")
+}
+
+// attempt gives the command in args[2:] the cause that it is that attempt at a
+// numbered command of a session.
+func (s *script) attempt(i int, args []string) error {
+	attempt, err := strconv.ParseUint(args[0], 10, 32)
+	if err != nil {
+		return err
+	}
+	command, err := strconv.ParseUint(args[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	s.w.cause = Cause{Session: [16]byte{1}, Command: command, Attempt: uint32(attempt)}
+	defer func() { s.w.cause = Cause{} }()
+	return s.at(i, args[2], args[3:])
 }
 
 // collect deletes contents at replica i, and says which.

@@ -24,6 +24,7 @@ type Account struct {
 	session SessionID
 	command uint64
 	index   uint32
+	attempt uint32
 	fence   func() error
 	selects map[*Mailbox]struct{}
 	closed  bool
@@ -91,7 +92,13 @@ func (s *Account) Close() {
 }
 
 // Command tells the number of the client command that what follows belongs to.
-func (s *Account) Command(n uint64) { s.command, s.index = n, 0 }
+func (s *Account) Command(n uint64) { s.command, s.index, s.attempt = n, 0, 0 }
+
+// Attempt tells that another replica may have executed the present command n
+// times before (crdt.md 2.3): what it adds now takes the place of what it added
+// then, should that still arrive. It is called after [Account.Command], with a
+// larger number than by any replica before.
+func (s *Account) Attempt(n uint32) { s.attempt = n }
 
 // Fence sets a function that is asked, at the moment of each commit, whether
 // this session may still write here (replication.md, fencing). It must not block.
@@ -108,7 +115,7 @@ func (s *Account) Vector() []byte {
 
 func (s *Account) origin() origin {
 	return origin{
-		cause: crdt.Cause{Session: s.session, Command: s.command, Index: s.index},
+		cause: crdt.Cause{Session: s.session, Command: s.command, Index: s.index, Attempt: s.attempt},
 		fence: s.fence,
 	}
 }
@@ -256,6 +263,7 @@ func translate(err error) error {
 		{crdt.ErrLimit, ErrLimit},
 		{crdt.ErrUIDSpace, ErrLimit},
 		{crdt.ErrOtherLogin, ErrContactAdmin},
+		{crdt.ErrSuperseded, ErrUnavailable}, // this session has moved away
 	} {
 		if errors.Is(err, e.from) && !errors.Is(err, e.to) {
 			return fmt.Errorf("%w: %w", e.to, err)

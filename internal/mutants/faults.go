@@ -20,6 +20,7 @@ var faults = slices.Concat(
 	mailboxFaults,
 	replicationFaults,
 	loadFaults,
+	twinFaults,
 )
 
 // uidFaults are about UIDs, the horizon and MODSEQ: sections 1, 2 and 4.
