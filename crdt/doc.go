@@ -27,7 +27,9 @@
 //   - A removed message does not come back, and no other is lost. EXPUNGE wins
 //     over STORE and MOVE's target over EXPUNGE; a message added while its mailbox
 //     is deleted keeps the mailbox. Of two concurrent MOVEs of one message the
-//     later is shown, and both are removed together.
+//     later is shown, and both are removed together. Of a command that is
+//     replayed elsewhere the last attempt stays, also against a first one that
+//     comes when the user has moved or removed the other long since.
 //   - Two writers of one flag: the later by hybrid clock wins; different flags do
 //     not disturb each other.
 //   - A content is there as long as an instance refers to it, or an operation that
@@ -75,6 +77,7 @@
 //	2.1  re-issue and nudge          tick.go                         TestReissuesEnd TestTickTimes TestNudgeCarriesHorizon
 //	2.2  horizon                     site.go                         c13_uidnext_after_restart
 //	2.3  twins                       work.go                         c17_moves
+//	2.3  replayed commands           cause.go forget.go              c17_replayed_moves c21_late_original TestReplays TestReplaysExhaustive
 //	2.4  held deliveries             hold.go                         TestHoldRefusesNothing TestHoldTakesAlong TestHoldAndClocks
 //	2.5  FLAGS, SUBSCRIBE, provision flag.go mailbox_prepare.go      flags TestSameValueLater
 //	3.1  remove wins                 effect.go                       c09_store_expunge TestConditionsAreNeeded
