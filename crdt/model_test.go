@@ -52,7 +52,7 @@ func TestAgainstModel(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(modelDir, "core.go")); err != nil {
 		t.Skipf("SKIPPED: the executable model is not at %s", modelDir)
 	}
-	count := 2000
+	count := 500
 	if testing.Short() {
 		count = 300
 	}

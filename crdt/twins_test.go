@@ -286,8 +286,8 @@ func TestReplaysExhaustive(t *testing.T) {
 	} {
 		for _, what := range []string{"append", "move", "copy"} {
 			t.Run(c.name+" "+what, func(t *testing.T) {
-				if testing.Short() && len(c.steps) > 3 {
-					t.Skip("takes seconds")
+				if len(c.steps) > 3 && !*exhaustive {
+					t.Skip("takes many seconds: make exhaustive")
 				}
 				x := &replayed{what: what, seen: map[[16]byte]bool{}}
 				w := newWorld(3)
