@@ -68,7 +68,7 @@ func (n *node) pullBody(from *node, root crdt.Root) {
 // settle exchanges operations until all nodes have all, and nothing waits.
 func settle(t testing.TB, nodes ...*node) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		moved := false
 		for _, a := range nodes {
