@@ -8,7 +8,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "if shown(u) {", "if shown(u) && false {"},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-resurrects",
@@ -16,7 +16,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "if w.load.Ours.Has(in.Tag.Dot()) {", "if w.load.Ours.Has(in.Tag.Dot()) && false {"},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-forgets-uids",
@@ -24,7 +24,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "return w.vanishAll(b, in) //", "return nil //"},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-interrupted",
@@ -32,7 +32,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"mailstore/log.go", "if a.loading != nil && !a.rec.Vector.Has(e.Dot) {", "if false {"},
 		},
-		pkg: mailstorePkg, tests: "TestLoad",
+		pkg: mailstorePkg, tests: "TestLoadReturning|TestLoadAndOperations|TestLoadCrash",
 	},
 	{
 		name: "load-dependencies",
@@ -40,7 +40,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"mailstore/commit.go", "\t\top.Deps.Merge(known.Vector)\n", ""},
 		},
-		pkg: mailstorePkg, tests: "TestLoad",
+		pkg: mailstorePkg, tests: "TestLoadReturning|TestLoadAndOperations|TestLoadCrash",
 	},
 	{
 		name: "load-loses-news",
@@ -48,7 +48,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "if !l.Theirs.Has(t.Dot()) {", "if !l.Theirs.Has(t.Dot()) && false {"},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-forgets-vector",
@@ -56,7 +56,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "\ta.Vector.Merge(snap.Vector)\n", ""},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-no-twins",
@@ -64,7 +64,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "if err := w.finish(); err != nil {", "w.again = nil\n\tif err := w.finish(); err != nil {"},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-one-remover",
@@ -72,7 +72,7 @@ var loadFaults = []fault{
 		edits: []edit{
 			{"crdt/load.go", "\treturn out\n}\n\n// LoadAccount", "\treturn out[:min(len(out), 1)]\n}\n\n// LoadAccount"},
 		},
-		pkg: crdtPkg, tests: "TestScripts|TestLoad",
+		pkg: crdtPkg, tests: "TestScripts|TestLoadConverges|TestLoadSubnet",
 	},
 	{
 		name: "load-partial-checkpoint",
