@@ -286,8 +286,8 @@ func TestExhaustive(t *testing.T) {
 			switch {
 			case f.size == huge && !*exhaustive:
 				t.Skip("takes minutes: make exhaustive")
-			case f.size == large && testing.Short():
-				t.Skip("takes seconds")
+			case f.size == large && !*exhaustive:
+				t.Skip("takes a minute with the race detector: make exhaustive")
 			}
 			t.Parallel()
 			began := time.Now()
