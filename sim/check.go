@@ -273,8 +273,10 @@ func (n *node) picture(user crdt.AccountID) (string, error) {
 }
 
 // replicated describes what replicas that have the same operations must agree
-// on, to the last register.
-func (n *node) replicated(user crdt.AccountID) (string, error) {
+// on, to the last register. What instances keep only until their operations are
+// causally stable (crdt.Site.Forget) is part of it when every replica has had
+// the time to learn that they are: settled.
+func (n *node) replicated(user crdt.AccountID, settled bool) (string, error) {
 	var out strings.Builder
 	err := n.replica.Examine(user, func(s crdt.State) error {
 		a, err := s.Account()
@@ -288,7 +290,7 @@ func (n *node) replicated(user crdt.AccountID) (string, error) {
 		}
 		slices.SortFunc(boxes, func(a, b *crdt.Mailbox) int { return strings.Compare(fmt.Sprint(a.ID), fmt.Sprint(b.ID)) })
 		for _, b := range boxes {
-			if err := describe(&out, s, b); err != nil {
+			if err := describe(&out, s, b, settled); err != nil {
 				return err
 			}
 		}
@@ -297,7 +299,7 @@ func (n *node) replicated(user crdt.AccountID) (string, error) {
 	return out.String(), err
 }
 
-func describe(out *strings.Builder, s crdt.State, b *crdt.Mailbox) error {
+func describe(out *strings.Builder, s crdt.State, b *crdt.Mailbox, settled bool) error {
 	dots := slices.Clone(b.Dots)
 	slices.SortFunc(dots, func(a, b crdt.Dot) int {
 		return crdt.Tag{Origin: a.Origin, N: a.N}.Compare(crdt.Tag{Origin: b.Origin, N: b.N})
@@ -316,8 +318,11 @@ func describe(out *strings.Builder, s crdt.State, b *crdt.Mailbox) error {
 		if m == nil {
 			continue
 		}
-		fmt.Fprintf(out, "  %v %x reg %d %v base %d %v src %v %d %d %d %d %d\n", tag, m.Root, m.Reg,
-			slices.Sorted(slices.Values(m.All)), m.Base, m.Flags, m.Src, m.SrcTime, m.Size, m.Date, m.Zone, m.Saved)
+		fmt.Fprintf(out, "  %v %x reg %d %v base %d %v %d %d %d %d\n", tag, m.Root, m.Reg,
+			slices.Sorted(slices.Values(m.All)), m.Base, m.Flags, m.Size, m.Date, m.Zone, m.Saved)
+		if settled {
+			fmt.Fprintf(out, "    src %v %d cause %v copied %v\n", m.Src, m.SrcTime, m.Cause, m.Copied)
+		}
 	}
 	return nil
 }

@@ -22,13 +22,16 @@ func (w *World) finish() error {
 	if err := w.settle(); err != nil || w.violation != nil {
 		return err
 	}
-	if err := w.agree(); err != nil || w.violation != nil {
+	if err := w.agree(false); err != nil || w.violation != nil {
 		return err
 	}
 	if err := w.finishClients(); err != nil || w.violation != nil {
 		return err
 	}
 	if err := w.forget(); err != nil || w.violation != nil {
+		return err
+	}
+	if err := w.agree(true); err != nil || w.violation != nil {
 		return err
 	}
 	return w.restartAll()
@@ -152,15 +155,16 @@ func (w *World) idle() time.Duration {
 	return wait
 }
 
-// agree checks that all replicas have, show and tell the same: I6, I7, N1.
-func (w *World) agree() error {
+// agree checks that all replicas have, show and tell the same (I6, I7, N1); when
+// settled, also that they have forgotten the same.
+func (w *World) agree(settled bool) error {
 	first := w.nodes[0]
 	for _, user := range w.users() {
 		picture, err := first.picture(user)
 		if err != nil {
 			return err
 		}
-		state, err := first.replicated(user)
+		state, err := first.replicated(user, settled)
 		if err != nil {
 			return err
 		}
@@ -172,7 +176,7 @@ func (w *World) agree() error {
 			if p != picture {
 				w.fail("I6", "account %d: %s shows\n%s%s shows\n%s", user, first.name, picture, n.name, p)
 			}
-			s, err := n.replicated(user)
+			s, err := n.replicated(user, settled)
 			if err != nil {
 				return err
 			}
