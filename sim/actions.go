@@ -40,6 +40,7 @@ var table = []action{
 	{"open", "S R A", command, 6, (*generator).open, runOpen},
 	{"close", "S", command, 2, (*generator).anySession, runClose},
 	{"append", "S box label flags", command, 20, (*generator).append, runAppend},
+	{"post", "R A box label", command, 8, (*generator).delivery, runPost},
 	{"select", "S box", command, 10, (*generator).sessionBox, runSelect},
 	{"poll", "S", command, 24, (*generator).anySelected, runPoll},
 	{"store", "S labels mode flags", command, 24, (*generator).store, runStore},
@@ -74,6 +75,7 @@ var table = []action{
 	{"reboot", "R", fault, 3, (*generator).running, runReboot},
 	{"skew", "R ms", fault, 4, (*generator).skew, runSkew},
 	{"exhaust", "R A box left", fault, 2, (*generator).exhaust, runExhaust},
+	{"replay", "S R", fault, 12, (*generator).replay, runReplay},
 	{"audit", "R", fault, 2, (*generator).running, runAudit},
 }
 
@@ -96,18 +98,23 @@ func runOpen(w *World, a *args) (string, error) {
 		old.account.Close()
 		delete(w.sessions, id)
 	}
+	delete(w.orphans, id)
+	return w.enter(&session{id: id, name: w.sessionID(), node: n, user: user})
+}
+
+// enter opens the account of a session at its replica.
+func (w *World) enter(s *session) (result string, err error) {
+	n := s.node
 	n.changed = true
-	account, err := n.replica.Open(background, user, w.login(user), w.sessionID())
-	if err != nil {
+	if s.account, err = n.replica.Open(background, s.user, w.login(s.user), s.name); err != nil {
 		return "", err
 	}
-	s := &session{id: id, node: n, user: user, account: account}
 	ok, result := s.conclude(nil)
 	if !ok {
-		account.Close()
+		s.account.Close()
 		return result, nil
 	}
-	w.sessions[id] = s
+	w.sessions[s.id] = s
 	return result, nil
 }
 
@@ -130,15 +137,17 @@ func runAppend(w *World, a *args) (string, error) {
 	if w.truth.body[label] != (crdt.Root{}) {
 		return "", errSkip
 	}
-	out, err := s.append(box, label, flags)
-	ok, result := s.conclude(err)
-	if !ok {
-		return result, nil
-	}
-	if s.box != nil && !s.gone() {
-		s.update(s.box.View()) // EXISTS may come with the reply
-	}
-	return fmt.Sprintf("OK UID %d", out.UIDs[0]), s.added(out, box, []string{label})
+	return s.adds(func(s *session) (string, error) {
+		out, err := s.append(box, label, flags)
+		ok, result := s.conclude(err)
+		if !ok {
+			return result, nil
+		}
+		if s.box != nil && !s.gone() {
+			s.update(s.box.View()) // EXISTS may come with the reply
+		}
+		return fmt.Sprintf("OK UID %d", out.UIDs[0]), s.added(out, box, []string{label})
+	})
 }
 
 // added checks that what APPENDUID or COPYUID tells is what is there.
@@ -210,12 +219,21 @@ func runPoll(w *World, a *args) (string, error) {
 
 // onMessages runs a command on those messages of the client's picture that have
 // one of the labels of the second argument.
-func onMessages(w *World, a *args, f func(s *session, tags []crdt.Tag) (*mailstore.View, error)) (string, error) {
+func onMessages(w *World, a *args, f onTags) (string, error) {
 	id, labels := a.number(), a.texts()
 	s, err := w.selected(id)
 	if err != nil || a.bad {
 		return "", errSkip
 	}
+	return s.on(labels, f)
+}
+
+// onTags is what a command does with messages.
+type onTags func(s *session, tags []crdt.Tag) (*mailstore.View, error)
+
+// on does something with those messages of the client's picture that have one of
+// some labels.
+func (s *session) on(labels []string, f onTags) (string, error) {
 	if s.gone() {
 		return "gone", nil
 	}
@@ -317,33 +335,39 @@ func runRemove(w *World, a *args) (string, error) {
 }
 
 func runCopy(w *World, a *args) (string, error) {
-	var out mailstore.Appended
-	var s *session
-	var to string
-	result, err := onMessages(w, a, func(by *session, tags []crdt.Tag) (_ *mailstore.View, err error) {
-		s, to = by, a.text()
-		out, err = s.box.Copy(background, tags, to)
-		return nil, err
+	return transfer(w, a, func(s *session, tags []crdt.Tag, to string) (mailstore.Appended, *mailstore.View, error) {
+		out, err := s.box.Copy(background, tags, to)
+		return out, nil, err
 	})
-	if err != nil || result != "OK" {
-		return result, err
-	}
-	return fmt.Sprintf("OK UIDs %v", out.UIDs), s.added(out, to, nil)
 }
 
 func runMove(w *World, a *args) (string, error) {
-	var out mailstore.Appended
-	var s *session
-	var to string
-	result, err := onMessages(w, a, func(by *session, tags []crdt.Tag) (v *mailstore.View, err error) {
-		s, to = by, a.text()
-		out, v, err = s.box.Move(background, tags, to)
-		return v, err
+	return transfer(w, a, func(s *session, tags []crdt.Tag, to string) (mailstore.Appended, *mailstore.View, error) {
+		return s.box.Move(background, tags, to)
 	})
-	if err != nil || result != "OK" {
-		return result, err
+}
+
+// transfer runs a command that adds messages of the selected mailbox to another one.
+func transfer(w *World, a *args, f func(s *session, tags []crdt.Tag, to string) (mailstore.Appended, *mailstore.View, error)) (string, error) {
+	id, labels, to := a.number(), a.texts(), a.text()
+	s, err := w.selected(id)
+	if err != nil || a.bad {
+		return "", errSkip
 	}
-	return fmt.Sprintf("OK UIDs %v", out.UIDs), s.added(out, to, nil)
+	return s.adds(func(s *session) (string, error) {
+		if s.box == nil {
+			return "nothing is selected", nil
+		}
+		var out mailstore.Appended
+		result, err := s.on(labels, func(s *session, tags []crdt.Tag) (v *mailstore.View, err error) {
+			out, v, err = f(s, tags, to)
+			return v, err
+		})
+		if err != nil || result != "OK" {
+			return result, err
+		}
+		return fmt.Sprintf("OK UIDs %v", out.UIDs), s.added(out, to, nil)
+	})
 }
 
 // named runs a command that has a mailbox's name as its argument.

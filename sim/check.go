@@ -116,8 +116,8 @@ func (w *World) checkMailbox(n *node, user crdt.AccountID, s crdt.State, b *crdt
 	rows := make(map[crdt.UID]row, len(tags))
 	for _, tag := range tags {
 		p := place{user, crdt.Instance{Box: b.ID, Tag: tag}}
-		if d, ok := w.truth.removed(p, logged); ok {
-			w.fail("I8", "%s has %v in %q, which %v removed", n.name, tag, b.Name.Value, d)
+		if d, ok := w.truth.ended(p, logged); ok {
+			w.fail("I8", "%s has %v in %q, which %v ended", n.name, tag, b.Name.Value, d)
 		}
 		m, err := s.Message(b.ID, tag)
 		if err != nil {

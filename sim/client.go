@@ -15,10 +15,13 @@ import (
 // selected and the picture that it has of it.
 type session struct {
 	id      int
+	name    mailstore.SessionID // the same at every replica
 	node    *node
 	user    crdt.AccountID
 	account *mailstore.Account
 	command uint64
+	attempt uint32             // how many replicas may have executed the command before
+	redo    redo               // the last command, if it adds messages
 	box     *mailstore.Mailbox // nil: none is selected
 	view    *mailstore.View    // what the client knows
 }
@@ -30,6 +33,7 @@ func (w *World) begin(id int) (*session, error) {
 		return nil, errSkip
 	}
 	s.command++
+	s.attempt, s.redo = 0, nil
 	s.account.Command(s.command)
 	s.node.changed = true
 	return s, nil
@@ -75,6 +79,7 @@ func (w *World) closeSessions(n *node) {
 		if s := w.sessions[id]; s.node == n {
 			s.account.Close()
 			delete(w.sessions, id)
+			w.orphans[id] = s
 		}
 	}
 }
@@ -167,17 +172,26 @@ func (s *session) gone() bool {
 }
 
 // append adds a message with a label to a mailbox.
-func (s *session) append(box, label string, flags []string) (mailstore.Appended, error) {
+func (s *session) append(box, label string, flags []string) (out mailstore.Appended, err error) {
+	err = s.stage(label, func(st *mailstore.Staging) (err error) {
+		out, err = s.account.Append(background, box, []mailstore.NewMessage{{Staging: st, Flags: flags, Structure: []byte(label)}})
+		return err
+	})
+	return out, err
+}
+
+// stage does something with the staged message of a label.
+func (s *session) stage(label string, f func(*mailstore.Staging) error) error {
 	text := content(label)
 	st, err := s.account.Stage(background, int64(len(text)))
 	if err != nil {
-		return mailstore.Appended{}, err
+		return err
 	}
 	defer st.Discard()
 	if _, err := io.WriteString(st, text); err != nil {
-		return mailstore.Appended{}, err
+		return err
 	}
-	return s.account.Append(background, box, []mailstore.NewMessage{{Staging: st, Flags: flags, Structure: []byte(label)}})
+	return f(st)
 }
 
 // finishClients has every session and roaming client look at last.

@@ -208,11 +208,14 @@ func (w *World) complete(n *node, user crdt.AccountID) error {
 			if err != nil {
 				return err
 			}
-			switch gone := len(w.truth.gone[p]) > 0; {
+			_, gone := w.truth.ended(p, n.replica.Logged())
+			switch {
 			case m == nil && !gone:
 				w.fail("I7", "%s has lost %v (%q), which nobody removed", n.name, p.Tag, w.truth.label[a.root])
 			case m != nil && gone:
 				w.fail("I8", "%s has %v (%q), which was removed", n.name, p.Tag, w.truth.label[a.root])
+			case m != nil && m.Held:
+				w.fail("I11", "%s still hides %v (%q)", n.name, p.Tag, w.truth.label[a.root])
 			case m != nil && m.Exp != 0 && m.Exp != m.Reg:
 				w.fail("I6", "%s shows %v (%q) as %d, not %d", n.name, p.Tag, w.truth.label[a.root], m.Exp, m.Reg)
 			}
@@ -237,10 +240,7 @@ func (w *World) forget() error {
 			return err
 		}
 	}
-	live := make(map[crdt.Root]bool)
-	for p, a := range w.truth.added {
-		live[a.root] = live[a.root] || len(w.truth.gone[p]) == 0
-	}
+	live := w.truth.live(w.nodes[0].replica.Logged())
 	for _, n := range w.nodes {
 		for o, last := range n.replica.Logged().All() {
 			if cut := n.replica.Cut().Get(o); cut+1 < last {

@@ -42,6 +42,7 @@ func newGenerator(seed uint64) (*generator, Config) {
 		Window:   []int{1000, 1 << 20, 1 << 20}[rng.IntN(3)],
 		Batch:    []int{1, 3, 1000}[rng.IntN(3)],
 		Vanished: []int{0, 0, 3}[rng.IntN(3)],
+		Hold:     []int{0, 50, 1000}[rng.IntN(3)],
 	}
 	if c.Leader = rng.IntN(c.Replicas + 1); rng.IntN(2) == 0 {
 		c.Leader = 1
@@ -196,6 +197,28 @@ func (g *generator) append() []string {
 	}
 	g.label++
 	return append(s, words("m"+strconv.Itoa(g.label), g.flags())...)
+}
+
+// delivery draws a message that arrives from outside.
+func (g *generator) delivery() []string {
+	n := g.running()
+	if n == nil {
+		return nil
+	}
+	g.label++
+	return words(n, 1+g.rng.IntN(g.w.cfg.Accounts), g.name(), "m"+strconv.Itoa(g.label))
+}
+
+// replay draws a session whose last command may be executed again, and a replica
+// to which it moves.
+func (g *generator) replay() []string {
+	list := g.w.unfinished()
+	s, ok := one(g, list)
+	n := g.running()
+	if !ok || n == nil {
+		return nil
+	}
+	return append(words(s.id), n...)
 }
 
 // flags draws a few flags.

@@ -153,6 +153,7 @@ func (n *node) start() error {
 	replica, err := store.Replica(mailstore.ReplicaOptions{
 		Subnet: "subnet", Slot: crdt.Slot(n.id), Leader: n.id == n.w.cfg.Leader, Rank: n.rank(),
 		Separator: '.', Now: n.clock, ManualTicks: true, VanishedMax: n.w.cfg.Vanished,
+		HoldDown: time.Duration(n.w.cfg.Hold) * time.Millisecond,
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.name, err)
@@ -251,11 +252,12 @@ func (n *node) died() bool {
 	return n.fuse.burnt()
 }
 
-// tick lets the replica do what is due.
+// tick lets the replica do what is due. Showing what was held is no operation.
 func (n *node) tick() {
 	before := n.replica.Logged()
+	due := !n.next.IsZero() && !n.next.After(n.clock())
 	n.next = n.replica.Tick()
-	n.changed = n.changed || !before.Equal(n.replica.Logged())
+	n.changed = n.changed || due || !before.Equal(n.replica.Logged())
 }
 
 // replicator passes commits on to the state machine.

@@ -19,6 +19,7 @@ type Config struct {
 	Window   int // bytes under way to one peer, for one origin
 	Batch    int // operations applied in one go
 	Vanished int // UIDs that denote nothing any more that a mailbox remembers, 0: many
+	Hold     int // milliseconds for which deliveries stay hidden
 }
 
 // fields lists what a configuration line names.
@@ -32,6 +33,7 @@ func (c *Config) fields() []struct {
 	}{
 		{"replicas", &c.Replicas}, {"accounts", &c.Accounts}, {"leader", &c.Leader},
 		{"idle", &c.Idle}, {"window", &c.Window}, {"batch", &c.Batch}, {"vanished", &c.Vanished},
+		{"hold", &c.Hold},
 	}
 }
 
@@ -75,7 +77,7 @@ func (c *Config) set(name, text string) (err error) {
 }
 
 func (c *Config) check() error {
-	if c.Replicas < 1 || c.Replicas > 15 || c.Accounts < 1 || c.Leader < 0 || c.Leader > c.Replicas {
+	if c.Replicas < 1 || c.Replicas > 15 || c.Accounts < 1 || c.Leader < 0 || c.Leader > c.Replicas || c.Hold < 0 {
 		return fmt.Errorf("impossible world: %v", *c)
 	}
 	return nil

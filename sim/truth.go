@@ -20,6 +20,9 @@ type truth struct {
 	label  map[crdt.Root]string  // of contents, by the APPEND that brought them
 	body   map[string]crdt.Root  // the reverse
 	dots   map[crdt.Dot]struct{} // operations observed
+
+	commands map[commandOf][]made
+	causes   map[place]commandOf
 }
 
 // place is an instance of an account.
@@ -59,6 +62,9 @@ func newTruth() *truth {
 		label:  make(map[crdt.Root]string),
 		body:   make(map[string]crdt.Root),
 		dots:   make(map[crdt.Dot]struct{}),
+
+		commands: make(map[commandOf][]made),
+		causes:   make(map[place]commandOf),
 	}
 }
 
@@ -101,14 +107,7 @@ func (w *World) learn(n *node, op *crdt.Op) error {
 	}
 	switch p := op.Payload.(type) {
 	case *crdt.Append:
-		for i := range p.Messages {
-			if p.NewBody {
-				if err := w.learnBody(n, p.Messages[i].Root); err != nil {
-					return err
-				}
-			}
-			w.learnAdded(op, p.Box, i, &p.Messages[i])
-		}
+		return w.learnAppend(n, op, p)
 	case *crdt.Move:
 		w.learnMove(op, p)
 	case *crdt.RenameInbox:
@@ -123,16 +122,42 @@ func (w *World) learn(n *node, op *crdt.Op) error {
 	return nil
 }
 
+// learnAppend notes what APPEND, COPY and deliveries add. When a command is
+// replayed, messages that it appends are known by their places in its list, and
+// those that it copies by their contents.
+func (w *World) learnAppend(n *node, op *crdt.Op, p *crdt.Append) error {
+	doubles := make(map[crdt.Root]uint32)
+	for i := range p.Messages {
+		root := p.Messages[i].Root
+		at := w.learnAdded(op, p.Box, i, &p.Messages[i])
+		if !p.NewBody {
+			w.truth.learnCause(op, at, fmt.Sprintf("copy of %x ", root), op.Cause.Index+doubles[root])
+			doubles[root]++
+			continue
+		}
+		w.truth.learnCause(op, at, "message ", op.Cause.Index+uint32(i))
+		if err := w.learnBody(n, root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learnMove notes what MOVE adds: when it is replayed, a message is known by the
+// one that it was.
 func (w *World) learnMove(op *crdt.Op, p *crdt.Move) {
 	for i := range p.Entries {
-		w.learnAdded(op, p.Dst, i, &p.Entries[i].New)
+		at := w.learnAdded(op, p.Dst, i, &p.Entries[i].New)
+		w.truth.learnCause(op, at, fmt.Sprint("moved ", p.Entries[i].From.Tag), 0)
 	}
 }
 
-func (w *World) learnAdded(op *crdt.Op, box crdt.MailboxID, i int, a *crdt.Added) {
+func (w *World) learnAdded(op *crdt.Op, box crdt.MailboxID, i int, a *crdt.Added) place {
 	tag := crdt.Tag{Origin: op.Dot.Origin, N: op.Dot.N, Index: uint32(i)}
-	w.truth.added[place{op.Account, crdt.Instance{Box: box, Tag: tag}}] = addition{a.Root, op.Dot}
+	at := place{op.Account, crdt.Instance{Box: box, Tag: tag}}
+	w.truth.added[at] = addition{a.Root, op.Dot}
 	w.learnUID(op.Account, box, a.UID, tag)
+	return at
 }
 
 func (w *World) learnUIDs(user crdt.AccountID, box crdt.MailboxID, list []crdt.TagUID) {

@@ -20,6 +20,7 @@ type World struct {
 	now      int64 // true time, Unix milliseconds
 	nodes    []*node
 	sessions map[int]*session
+	orphans  map[int]*session // whose replica stopped, until they go on elsewhere
 	roamers  map[int]*roamer
 	truth    *truth
 	rand     *source // identities of sessions
@@ -84,6 +85,7 @@ func newWorld(cfg Config) (*World, error) {
 	w := &World{
 		cfg: cfg, now: epoch,
 		sessions: make(map[int]*session),
+		orphans:  make(map[int]*session),
 		roamers:  make(map[int]*roamer),
 		truth:    newTruth(),
 		rand:     newSource(cfg.Seed, 0),
