@@ -25,6 +25,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/go-pluto/pluto/bench"
+	"github.com/go-pluto/pluto/bench/wan"
 )
 
 // Users is how many accounts there are.
@@ -34,6 +35,11 @@ const Users = 20
 type Options struct {
 	Separator string            // hierarchy separator, "." if empty
 	Env       map[string]string // further environment of every node
+	// WAN puts a link of package wan, without delay or limit at first, between
+	// any two nodes that replicate; see [Cluster.Network].
+	WAN bool
+	// Ack are lines for every node that keeps mail, as "AckPeers = 2".
+	Ack string
 }
 
 // Region is what belongs to one region.
@@ -52,13 +58,16 @@ type Cluster struct {
 	CACert  string // PEM file that clients trust
 	EU, US  *Region
 	Storage *Node
+	// Network has the links between eu-worker-1, us-worker-1 and storage; none
+	// without [Options].WAN.
+	Network wan.Network
 
 	binaries *Binaries
 	ports    map[string]string // every address of eu and us, by what it is for
 }
 
 // New makes the folder's contents and starts nothing.
-func New(ctx context.Context, dir string, o Options) (*Cluster, error) {
+func New(ctx context.Context, dir string, o Options) (_ *Cluster, err error) {
 	bin, err := Build(ctx)
 	if err != nil {
 		return nil, err
@@ -67,6 +76,11 @@ func New(ctx context.Context, dir string, o Options) (*Cluster, error) {
 		o.Separator = "."
 	}
 	c := &Cluster{Dir: dir, binaries: bin, CACert: filepath.Join(dir, "private", "public-distributor-cert.pem")}
+	defer func() {
+		if err != nil {
+			c.Network.Close()
+		}
+	}()
 	regions, err := c.configure(o)
 	if err != nil {
 		return nil, err
@@ -155,6 +169,7 @@ func (c *Cluster) Close() {
 	for _, n := range c.Nodes() {
 		n.Kill()
 	}
+	c.Network.Close()
 }
 
 // Logs returns the ends of all nodes' logs, for the report of a failed test.

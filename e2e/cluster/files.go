@@ -17,7 +17,9 @@ type regionFile struct {
 	HasStorage    bool
 	Separator     string
 	Users         int
+	Ack           string
 	ports         map[string]string
+	links         map[[2]string]string // where a node connects to another to replicate; nil: where that listens
 }
 
 // Addr returns the region's address of a service; storage belongs to no region.
@@ -30,6 +32,17 @@ func (r regionFile) Addr(service string) string {
 
 // OtherAddr returns the other region's address of a service.
 func (r regionFile) OtherAddr(service string) string { return r.ports[r.Other+"-"+service] }
+
+// SyncAddr returns where a node connects to another to replicate.
+func (r regionFile) SyncAddr(from, to string) string {
+	if addr, ok := r.links[[2]string{from, to}]; ok {
+		return addr
+	}
+	return r.ports[syncService[to]]
+}
+
+// syncService names the port on which a node takes replication.
+var syncService = map[string]string{"eu-worker-1": "eu-worker-sync", "us-worker-1": "us-worker-sync", "storage": "storage-sync"}
 
 var services = []string{"imap", "distributor-http", "worker-mail", "worker-sync", "worker-http"}
 
@@ -67,10 +80,11 @@ UserStart = 1
 UserEnd = {{.Users}}
 Slot = {{.Slot}}
 DataRoot = "data/{{.Region}}-worker-1"
+{{.Ack}}
 
     [Workers.worker-1.Peers.subnet-1]
-    {{.Other}}-worker-1 = "{{.OtherAddr "worker-sync"}}"
-    storage = "{{.Addr "storage-sync"}}"
+    {{.Other}}-worker-1 = "{{.SyncAddr (print .Region "-worker-1") (print .Other "-worker-1")}}"
+    storage = "{{.SyncAddr (print .Region "-worker-1") "storage"}}"
 
     [Workers.worker-1.Failover]
 {{- if not .HasStorage}}
@@ -86,6 +100,7 @@ PrometheusAddr = "{{.Addr "storage-http"}}"
 CertLoc = "private/internal-storage-cert.pem"
 KeyLoc = "private/internal-storage-key.pem"
 DataRoot = "data/storage"
+{{.Ack}}
 
     [Storage.SyncAddrs.subnet-1]
     Public = "{{.Addr "storage-sync"}}"
@@ -93,8 +108,8 @@ DataRoot = "data/storage"
     Slot = 3
 
     [Storage.Peers.subnet-1]
-    {{.Region}}-worker-1 = "{{.Addr "worker-sync"}}"
-    {{.Other}}-worker-1 = "{{.OtherAddr "worker-sync"}}"
+    {{.Region}}-worker-1 = "{{.SyncAddr "storage" (print .Region "-worker-1")}}"
+    {{.Other}}-worker-1 = "{{.SyncAddr "storage" (print .Other "-worker-1")}}"
 {{end}}`))
 
 // configure writes users.txt, eu.toml and us.toml.
@@ -102,10 +117,14 @@ func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
 	if c.ports, err = freePorts(); err != nil {
 		return regions, err
 	}
-	regions = [2]regionFile{
-		{Region: "eu", Other: "us", Slot: 1, HasStorage: true, Separator: o.Separator, Users: Users, ports: c.ports},
-		{Region: "us", Other: "eu", Slot: 2, Separator: o.Separator, Users: Users, ports: c.ports},
+	links, err := c.connect(o)
+	if err != nil {
+		return regions, err
 	}
+	common := regionFile{Separator: o.Separator, Users: Users, Ack: o.Ack, ports: c.ports, links: links}
+	regions = [2]regionFile{common, common}
+	regions[0].Region, regions[0].Other, regions[0].Slot, regions[0].HasStorage = "eu", "us", 1, true
+	regions[1].Region, regions[1].Other, regions[1].Slot = "us", "eu", 2
 	var users strings.Builder
 	for i := 1; i <= Users; i++ {
 		name, password := User(i)
@@ -124,6 +143,27 @@ func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
 		}
 	}
 	return regions, nil
+}
+
+// connect puts links between the nodes that replicate. They listen on another
+// address of loopback than the nodes: the configuration would be refused if it
+// had another port for a node of the same host than that node itself.
+func (c *Cluster) connect(o Options) (links map[[2]string]string, err error) {
+	if !o.WAN {
+		return nil, nil
+	}
+	links = map[[2]string]string{}
+	for from := range syncService {
+		for to, service := range syncService {
+			if from == to {
+				continue
+			}
+			if links[[2]string{from, to}], err = c.Network.Add(from, to, "127.0.0.2:0", c.ports[service]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return links, nil
 }
 
 // Ports are drawn from below the range that systems take for outgoing
