@@ -12,7 +12,8 @@ import (
 var capabilities = [...]string{
 	"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "NAMESPACE", "IDLE", "UNSELECT",
 	"CHILDREN", "UIDPLUS", "MOVE", "MULTIAPPEND", "SPECIAL-USE", "CREATE-SPECIAL-USE",
-	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN",
+	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN", "ESEARCH", "SEARCHRES", "PARTIAL",
+	"OBJECTID", "SAVEDATE",
 }
 
 // Capabilities returns the capabilities that a session with these options is told of.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/go-kit/log/level"
 	"github.com/go-pluto/pluto/imap/mime"
@@ -22,10 +23,11 @@ func (s *session) fetchItems(c *wire.Command, uid bool) error {
 	if err != nil {
 		return err
 	}
-	a, err := readFetch(c)
+	a, err := readFetch(c, uid)
 	if err != nil {
 		return err
 	}
+	spans = a.narrow(spans)
 	if err := s.witness(open); err != nil {
 		return err
 	}
@@ -213,6 +215,12 @@ func (f *fetcher) item(it *fetchItem, m *Message) error {
 		buf = f.structure.AppendBody(append(buf, "BODY "...), false)
 	case fetchBodyStructure:
 		buf = f.structure.AppendBody(append(buf, "BODYSTRUCTURE "...), true)
+	case fetchSaveDate: // RFC 8514 section 4.2
+		buf = wire.AppendDateTime(append(buf, "SAVEDATE "...), time.Unix(m.Saved, 0).UTC())
+	case fetchEmailID:
+		buf = append(appendEmailID(append(buf, "EMAILID ("...), m.Root), ')')
+	case fetchThreadID:
+		buf = append(appendThreadID(append(buf, "THREADID ("...), f.structure, m.Root), ')')
 	case fetchSection:
 		return f.section(it)
 	}

@@ -20,6 +20,9 @@ const (
 	fetchBody          // the structure without extension data
 	fetchBodyStructure // with it
 	fetchSection       // content
+	fetchSaveDate
+	fetchEmailID
+	fetchThreadID
 )
 
 // fetchItem is one data item of FETCH.
@@ -40,10 +43,12 @@ type fetchArgs struct {
 	seen      bool // they set \Seen
 	structure bool // they need the structure
 	body      bool // they need the content
+
+	partial partialRange // of the messages, zero: all of them
 }
 
 // simpleItems are the items and macros without arguments (RFC 3501 section
-// 6.4.5).
+// 6.4.5, RFC 8474, RFC 8514).
 var simpleItems = map[string][]fetchItem{
 	"UID":           {{kind: fetchUID}},
 	"FLAGS":         {{kind: fetchFlags}},
@@ -51,6 +56,9 @@ var simpleItems = map[string][]fetchItem{
 	"RFC822.SIZE":   {{kind: fetchSize}},
 	"ENVELOPE":      {{kind: fetchEnvelope}},
 	"BODYSTRUCTURE": {{kind: fetchBodyStructure}},
+	"SAVEDATE":      {{kind: fetchSaveDate}},
+	"EMAILID":       {{kind: fetchEmailID}},
+	"THREADID":      {{kind: fetchThreadID}},
 	"RFC822":        {{kind: fetchSection, name: "RFC822"}},
 	"RFC822.HEADER": {{kind: fetchSection, name: "RFC822.HEADER", section: mime.Section{Specifier: mime.Header}}},
 	"RFC822.TEXT":   {{kind: fetchSection, name: "RFC822.TEXT", section: mime.Section{Specifier: mime.Text}}},
@@ -63,8 +71,8 @@ var macros = map[string][]fetchItem{
 	"FULL": {{kind: fetchFlags}, {kind: fetchDate}, {kind: fetchSize}, {kind: fetchEnvelope}, {kind: fetchBody}},
 }
 
-// readFetch reads the data items to the end of the command.
-func readFetch(c *wire.Command) (a fetchArgs, err error) {
+// readFetch reads the data items and modifiers to the end of the command.
+func readFetch(c *wire.Command, uid bool) (a fetchArgs, err error) {
 	if err := c.SP(); err != nil {
 		return a, err
 	}
@@ -72,14 +80,14 @@ func readFetch(c *wire.Command) (a fetchArgs, err error) {
 		if err := a.readItem(c, true); err != nil {
 			return a, err
 		}
-		return a, c.End()
+		return a, a.readModifiers(c, uid)
 	}
 	for {
 		if err := a.readItem(c, false); err != nil {
 			return a, err
 		}
 		if c.Byte(')') {
-			return a, c.End()
+			return a, a.readModifiers(c, uid)
 		}
 		if len(a.items) >= maxFetchItems {
 			return a, badSyntax("Too many data items")
@@ -133,7 +141,7 @@ func (a *fetchArgs) add(it fetchItem, seen bool) {
 		a.uid = true
 	case fetchFlags:
 		a.flags = true
-	case fetchEnvelope, fetchBody, fetchBodyStructure:
+	case fetchEnvelope, fetchBody, fetchBodyStructure, fetchThreadID:
 		a.structure = true
 	case fetchSection:
 		a.body = true

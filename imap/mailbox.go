@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/go-kit/log/level"
+
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
@@ -33,7 +35,22 @@ func (s *session) create(c *wire.Command) error {
 	if use != "" && errors.Is(err, ErrCannot) { // RFC 6154 section 3
 		return &refusal{"USEATTR", "A mailbox with that special use exists"}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	s.tellCreated(name)
+	return nil
+}
+
+// tellCreated makes the identity of a new mailbox the response code (RFC 8474
+// section 4.1). That it cannot be had does not undo the creation.
+func (s *session) tellCreated(name string) {
+	st, err := s.account.Status(s.ctx, name)
+	if err != nil {
+		level.Warn(s.log).Log("msg", "identity of a new mailbox not told", "err", err)
+		return
+	}
+	s.code = append(append(append(s.code, "MAILBOXID ("...), st.MailboxID...), ')')
 }
 
 // specialUses are the attributes of RFC 6154 that a mailbox may have here.

@@ -24,34 +24,54 @@ func (s *session) uidSearch(c *wire.Command) error { return s.searchMessages(c, 
 
 func (s *session) searchMessages(c *wire.Command, uid bool) error {
 	p, err := s.readSearch(c)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.runSearch(c.Tag, &p, uid)
 	}
+	if err != nil && !isSyntax(err) && p.answer.options&findSave != 0 {
+		s.box.save(nil) // RFC 5182 section 2.1
+	}
+	return err
+}
+
+// runSearch finds messages and tells of them.
+func (s *session) runSearch(tag string, p *program, uid bool) error {
 	if err := s.witness(p.open); err != nil {
 		return err
 	}
 	s.box.refresh()
-	f := finder{session: s, box: s.box, program: p}
+	f := finder{session: s, box: s.box, program: *p}
 	found, err := f.find()
 	if err != nil {
 		return err
 	}
+	if p.answer.options&findSave != 0 {
+		s.box.save(p.answer.chosen(found))
+	}
+	if p.answer.extended {
+		err = s.tellFound(tag, uid, &p.answer, found, 0)
+	} else {
+		err = s.tellNumbers(uid, found)
+	}
+	if err != nil {
+		return err
+	}
+	return f.failed
+}
+
+// tellNumbers appends a SEARCH response (RFC 3501 section 7.2.5).
+func (s *session) tellNumbers(uid bool, found []span) error {
 	s.out.buf = append(s.out.buf, "* SEARCH"...)
 	for _, sp := range found {
 		for i := sp.from; i < sp.to; i++ {
-			n := uint64(i) + 1
-			if uid {
-				n = uint64(s.box.told.UIDAt(i))
-			}
 			s.out.buf = append(s.out.buf, ' ')
-			s.out.buf = strconv.AppendUint(s.out.buf, n, 10)
+			s.out.buf = strconv.AppendUint(s.out.buf, s.box.numberOf(i, uid), 10)
 		}
 		if err := s.out.spill(); err != nil {
 			return err
 		}
 	}
 	s.out.buf = append(s.out.buf, '\r', '\n')
-	return f.failed
+	return nil
 }
 
 // all joins criteria of which all must be met, the cheap ones first.
@@ -191,6 +211,12 @@ func (f *finder) meetsIndex(k *criterion) bool {
 		return dayOf(m.Date, m.Zone) < k.number
 	case searchOn:
 		return dayOf(m.Date, m.Zone) == k.number
+	case searchSavedBefore:
+		return dayOf(m.Saved, 0) < k.number
+	case searchSavedOn:
+		return dayOf(m.Saved, 0) == k.number
+	case searchEmailID:
+		return m.hasEmailID(k.text)
 	case searchOlder:
 		return m.Date <= k.number
 	}
@@ -214,6 +240,8 @@ func (f *finder) meetsContent(k *criterion) (bool, error) {
 	switch k.op {
 	case searchSentBefore, searchSentOn, searchSentSince:
 		return f.sent(k)
+	case searchThreadID:
+		return f.inThread(k.text)
 	case searchHeader:
 		return f.inHeader(k)
 	case searchBody:

@@ -28,21 +28,25 @@ const (
 	searchAnd
 	searchOr
 	searchNot
-	searchSet     // message numbers or UIDs, as places in told
-	searchFlag    // a system flag is set
-	searchKeyword // a keyword is set
-	searchRecent  // is \Recent
-	searchLarger  // than number bytes
-	searchSmaller // than number bytes
-	searchBefore  // day of INTERNALDATE is before number
-	searchOn      // is number
+	searchSet         // message numbers or UIDs, as places in told
+	searchFlag        // a system flag is set
+	searchKeyword     // a keyword is set
+	searchRecent      // is \Recent
+	searchLarger      // than number bytes
+	searchSmaller     // than number bytes
+	searchBefore      // day of INTERNALDATE is before number
+	searchOn          // is number
+	searchSavedBefore // day of the save date is before number (RFC 8514)
+	searchSavedOn
+	searchEmailID // is text (RFC 8474)
 	searchOlder   // INTERNALDATE is at or before number, in Unix seconds
 	searchSentBefore
 	searchSentOn
 	searchSentSince
-	searchHeader // a field contains text
-	searchBody   // text is in the bodies
-	searchText   // text is in headers or bodies
+	searchThreadID // is text
+	searchHeader   // a field contains text
+	searchBody     // text is in the bodies
+	searchText     // text is in headers or bodies
 )
 
 // criterion is a node of a search program.
@@ -64,6 +68,7 @@ type program struct {
 	bodies []*mime.Matcher // of all BODY keys
 	texts  []*mime.Matcher // of all TEXT keys
 	open   UID             // from which on a UID key names everything, 0: none does
+	answer findReturn
 }
 
 // searchParser reads the criteria of a SEARCH.
@@ -83,6 +88,15 @@ func (s *session) readSearch(c *wire.Command) (program, error) {
 		return p.program, err
 	}
 	word := p.word()
+	if word == "RETURN" {
+		if err := p.program.answer.read(c); err != nil {
+			return p.program, err
+		}
+		if err := c.SP(); err != nil {
+			return p.program, err
+		}
+		word = p.word()
+	}
 	if word == "CHARSET" {
 		if err := p.charset(); err != nil {
 			return p.program, err
@@ -149,19 +163,20 @@ func (p *searchParser) and(word string) (*criterion, error) {
 
 // simpleKeys are the keys without arguments.
 var simpleKeys = map[string]criterion{
-	"ALL":        {op: searchAll},
-	"ANSWERED":   {op: searchFlag, flag: Answered},
-	"DELETED":    {op: searchFlag, flag: Deleted},
-	"DRAFT":      {op: searchFlag, flag: Draft},
-	"FLAGGED":    {op: searchFlag, flag: Flagged},
-	"SEEN":       {op: searchFlag, flag: Seen},
-	"RECENT":     {op: searchRecent},
-	"UNANSWERED": {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Answered}}},
-	"UNDELETED":  {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Deleted}}},
-	"UNDRAFT":    {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Draft}}},
-	"UNFLAGGED":  {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Flagged}}},
-	"UNSEEN":     {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Seen}}},
-	"OLD":        {op: searchNot, kids: []*criterion{{op: searchRecent}}},
+	"ALL":               {op: searchAll},
+	"SAVEDATESUPPORTED": {op: searchAll}, // RFC 8514 section 4.3
+	"ANSWERED":          {op: searchFlag, flag: Answered},
+	"DELETED":           {op: searchFlag, flag: Deleted},
+	"DRAFT":             {op: searchFlag, flag: Draft},
+	"FLAGGED":           {op: searchFlag, flag: Flagged},
+	"SEEN":              {op: searchFlag, flag: Seen},
+	"RECENT":            {op: searchRecent},
+	"UNANSWERED":        {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Answered}}},
+	"UNDELETED":         {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Deleted}}},
+	"UNDRAFT":           {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Draft}}},
+	"UNFLAGGED":         {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Flagged}}},
+	"UNSEEN":            {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Seen}}},
+	"OLD":               {op: searchNot, kids: []*criterion{{op: searchRecent}}},
 	"NEW": {op: searchAnd, kids: []*criterion{
 		{op: searchRecent}, {op: searchNot, kids: []*criterion{{op: searchFlag, flag: Seen}}},
 	}},
@@ -177,6 +192,8 @@ func init() { // the keys NOT and OR refer to the table
 		"BODY": (*searchParser).body, "TEXT": (*searchParser).body,
 		"BEFORE": (*searchParser).date, "ON": (*searchParser).date, "SINCE": (*searchParser).date,
 		"SENTBEFORE": (*searchParser).date, "SENTON": (*searchParser).date, "SENTSINCE": (*searchParser).date,
+		"SAVEDBEFORE": (*searchParser).date, "SAVEDON": (*searchParser).date, "SAVEDSINCE": (*searchParser).date,
+		"EMAILID": (*searchParser).objectID, "THREADID": (*searchParser).objectID,
 		"KEYWORD": (*searchParser).keyword, "UNKEYWORD": (*searchParser).keyword,
 		"LARGER": (*searchParser).size, "SMALLER": (*searchParser).size,
 		"OLDER": (*searchParser).age, "YOUNGER": (*searchParser).age,
@@ -239,8 +256,7 @@ func (p *searchParser) set(uid bool) (*criterion, error) {
 		p.program.open = max(p.program.open, openFrom(set))
 	}
 	// Numbers that do not exist are no error here, as other servers have it.
-	spans, err := appendPlaces(nil, p.box.told, set, uid)
-	return &criterion{op: searchSet, spans: spans}, err
+	return &criterion{op: searchSet, spans: p.box.appendPlaces(nil, set, uid)}, nil
 }
 
 func (p *searchParser) uids(string) (*criterion, error) { return p.set(true) }
@@ -337,13 +353,17 @@ func (p *searchParser) date(word string) (*criterion, error) {
 		k.op = searchBefore
 	case "ON":
 		k.op = searchOn
+	case "SAVEDBEFORE", "SAVEDSINCE":
+		k.op = searchSavedBefore
+	case "SAVEDON":
+		k.op = searchSavedOn
 	default: // a message without a Date field meets none of them
 		k.cost = costStructure
 		k.op = map[string]searchOp{
 			"SENTBEFORE": searchSentBefore, "SENTON": searchSentOn, "SENTSINCE": searchSentSince,
 		}[word]
 	}
-	if word == "SINCE" {
+	if word == "SINCE" || word == "SAVEDSINCE" {
 		k = negate(k)
 	}
 	return k, nil

@@ -67,6 +67,7 @@ func (s *session) describe(b *selection) {
 	}
 	s.out.status("UIDVALIDITY", uint64(b.mailbox.UIDValidity()), "UIDs valid")
 	s.out.status("UIDNEXT", uint64(b.told.UIDNext()), "Predicted next UID")
+	s.out.tagged("", "OK", "MAILBOXID ("+b.mailbox.MailboxID()+")", "Identity") // RFC 8474 section 4.2
 	if s.code = append(s.code, "READ-WRITE"...); b.readOnly {
 		s.code = append(s.code[:0], "READ-ONLY"...)
 	}

@@ -24,6 +24,7 @@ type selection struct {
 	shown  ModSeq
 	ghosts map[UID]ghost
 
+	saved    uidRanges // what "$" stands for (RFC 5182)
 	recent   uidRanges // messages that are \Recent for this session
 	recents  int       // as in the last RECENT response
 	keywords []string  // as in the last FLAGS response
@@ -195,12 +196,18 @@ func (r *uidRanges) add(n uidRange) {
 func runsOf(v View) []uidRange {
 	var runs []uidRange
 	for i := 0; i < v.Len(); {
-		first := v.UIDAt(i)
-		// UIDs rise, so the distance grows at least by one from place to place:
-		// a run ends where it grows by more.
-		n := sort.Search(v.Len()-i, func(k int) bool { return v.UIDAt(i+k)-first > UID(k) })
+		first, n := v.UIDAt(i), runAt(v, i, v.Len())
 		runs = append(runs, uidRange{first, first + UID(n) - 1})
 		i += n
 	}
 	return runs
+}
+
+// runAt returns how many UIDs follow each other without a gap from place i on,
+// before place end.
+func runAt(v View, i, end int) int {
+	first := v.UIDAt(i)
+	// UIDs rise, so the distance grows at least by one from place to place: a run
+	// ends where it grows by more.
+	return sort.Search(end-i, func(k int) bool { return v.UIDAt(i+k)-first > UID(k) })
 }

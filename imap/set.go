@@ -18,9 +18,8 @@ func (s *session) place(set wire.NumSet, uid bool) ([]span, error) {
 	if !uid && !allExist(set, s.box.told.Len()) {
 		return nil, badSyntax("No message has that number")
 	}
-	spans, err := appendPlaces(s.spans[:0], s.box.told, set, uid)
-	s.spans = spans
-	return spans, err
+	s.spans = s.box.appendPlaces(s.spans[:0], set, uid)
+	return s.spans, nil
 }
 
 // allExist reports whether a set has only numbers from 1 to n.
@@ -33,25 +32,36 @@ func allExist(set wire.NumSet, n int) bool {
 	return true
 }
 
-// appendPlaces appends the places that a set means. Numbers and UIDs that do not
-// exist mean nothing.
-func appendPlaces(spans []span, v View, set wire.NumSet, uid bool) ([]span, error) {
-	if set.Saved {
-		return spans, badSyntax("There is no saved search result")
+// appendPlaces appends the places in told that a set means. Numbers and UIDs that
+// do not exist mean nothing. "$" means the same messages among numbers and UIDs (RFC
+// 5182 section 2.1).
+func (b *selection) appendPlaces(spans []span, set wire.NumSet, uid bool) []span {
+	n := b.told.Len()
+	if n == 0 {
+		return spans
 	}
-	if v.Len() == 0 {
-		return spans, nil
+	if set.Saved {
+		for _, r := range b.saved {
+			spans = appendSpan(spans, uidSpan(b.told, wire.Range{Start: uint32(r.from), Stop: uint32(r.to)}))
+		}
+		return normal(spans)
 	}
 	for _, r := range set.Ranges {
-		sp := numberSpan(v.Len(), r)
 		if uid {
-			sp = uidSpan(v, r)
-		}
-		if sp.from < sp.to {
-			spans = append(spans, sp)
+			spans = appendSpan(spans, uidSpan(b.told, r))
+		} else {
+			spans = appendSpan(spans, numberSpan(n, r))
 		}
 	}
-	return normal(spans), nil
+	return normal(spans)
+}
+
+// appendSpan appends a span that is not empty.
+func appendSpan(spans []span, sp span) []span {
+	if sp.from < sp.to {
+		return append(spans, sp)
+	}
+	return spans
 }
 
 func numberSpan(n int, r wire.Range) span {

@@ -8,7 +8,8 @@ import (
 )
 
 // statusItems are what STATUS can ask for, in the order of the answer: RFC 3501
-// section 6.3.10, RFC 8438 (SIZE), RFC 9051 (DELETED), RFC 7889 (APPENDLIMIT).
+// section 6.3.10, RFC 8438 (SIZE), RFC 9051 (DELETED), RFC 7889 (APPENDLIMIT), RFC
+// 8474 (MAILBOXID, which is no number).
 var statusItems = [...]struct {
 	name  string
 	value func(*session, *Status) uint64
@@ -21,6 +22,7 @@ var statusItems = [...]struct {
 	{"DELETED", func(_ *session, st *Status) uint64 { return uint64(st.Deleted) }},
 	{"SIZE", func(_ *session, st *Status) uint64 { return st.Size }},
 	{"APPENDLIMIT", func(s *session, _ *Status) uint64 { return uint64(s.opts.MaxMessageSize) }},
+	{"MAILBOXID", nil},
 }
 
 // statusSet is a set of statusItems.
@@ -95,9 +97,12 @@ func (s *session) tellStatus(name string, items statusSet) error {
 			continue
 		}
 		buf = append(append(buf, separator...), statusItems[i].name...)
-		buf = append(buf, ' ')
-		buf = strconv.AppendUint(buf, statusItems[i].value(s, &st), 10)
 		separator = " "
+		if value := statusItems[i].value; value != nil {
+			buf = strconv.AppendUint(append(buf, ' '), value(s, &st), 10)
+			continue
+		}
+		buf = append(append(append(buf, " ("...), st.MailboxID...), ')')
 	}
 	s.out.buf = append(buf, ")\r\n"...)
 	return s.out.spill()

@@ -224,6 +224,10 @@ func (m *mailbox) copyTo(b *box, keys []imap.MessageKey, found []imap.Message) i
 	for i := range found {
 		source[i] = slices.Index(keys, found[i].Key)
 	}
+	now := m.account.store.Now().Unix()
+	for i := range found {
+		found[i].Saved = now
+	}
 	return imap.Appended{UIDValidity: b.uidValidity, Source: source, UIDs: m.account.addCopies(b, found)}
 }
 
