@@ -10,7 +10,7 @@ PUBLIC     ?= localhost,127.0.0.1
 RUNS       ?= 10000
 SEED       ?= 1
 SOAK       ?= 1h
-PROTOS     := imap/tunnel/node.proto comm/receiver.proto
+PROTOS     := imap/tunnel/node.proto comm/receiver.proto $(wildcard admin/*.proto)
 
 .PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check exhaustive mutants sim soak bench clean
 

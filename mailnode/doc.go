@@ -4,9 +4,10 @@
 //
 // A [Node] is put together from the parts that do the work: mailstore (the
 // disk), comm (replication), imap (the protocol engine), imap/tunnel (sessions
-// over gRPC), telemetry (metrics, readiness). What is its own is the order in
-// which they start and stop, who may call what, and the adapter that gives the
-// engine its view of a replica (type account).
+// over gRPC), admin (what plutoctl asks for), telemetry (metrics, readiness).
+// What is its own is the order in which they start and stop, who may call what,
+// the adapter that gives the engine its view of a replica (type account), and
+// the answers to plutoctl (admin*.go).
 //
 // # Promises
 //

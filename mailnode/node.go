@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/go-pluto/pluto/admin"
 	"github.com/go-pluto/pluto/comm"
 	"github.com/go-pluto/pluto/config"
 	"github.com/go-pluto/pluto/crdt"
@@ -216,11 +217,14 @@ func imapOptions(cfg *config.Config, reg prometheus.Registerer) imap.Options {
 	return options
 }
 
-// listen serves sessions on the mail address and replication on the sync
-// address of each subnet.
+// listen serves sessions and administration on the mail address and replication
+// on the sync address of each subnet.
 func (n *Node) listen() error {
-	mail := n.newServer(crypto.Policy{tunnel.Node_ServiceDesc.ServiceName: {crypto.RoleDistributor}}, tunnel.ServerOptions())
+	policy := crypto.Policy{tunnel.Node_ServiceDesc.ServiceName: {crypto.RoleDistributor}}
+	admin.Allow(policy)
+	mail := n.newServer(policy, tunnel.ServerOptions())
 	tunnel.RegisterNodeServer(mail, n.tunnels)
+	n.registerAdmin(mail)
 	if err := n.serve(mail, "ListenMailAddr", n.opts.Node.ListenMailAddr); err != nil {
 		return err
 	}
@@ -252,6 +256,7 @@ func (n *Node) newServer(policy crypto.Policy, options []grpc.ServerOption) *grp
 		grpc.StreamInterceptor(policy.Stream()),
 		grpc.UnaryInterceptor(policy.Unary()),
 		grpc.ConnectionTimeout(10*time.Second),
+		grpc.WaitForHandlers(true), // the disk is closed after Stop
 	)...)
 }
 

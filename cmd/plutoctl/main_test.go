@@ -14,14 +14,14 @@ import (
 
 func TestHashVerifies(t *testing.T) {
 	var out bytes.Buffer
-	if err := run([]string{"hash"}, strings.NewReader("secret word\n"), &out, &out); err != nil {
+	if err := run(context.Background(), []string{"hash"}, strings.NewReader("secret word\n"), &out, &out); err != nil {
 		t.Fatal(err)
 	}
 	h, err := auth.ParseHash(strings.TrimSpace(out.String()))
 	if err != nil || !h.Verify("secret word") {
 		t.Errorf("%q does not verify: %v", out.String(), err)
 	}
-	if err := run([]string{"hash"}, strings.NewReader("\n"), &out, &out); err == nil {
+	if err := run(context.Background(), []string{"hash"}, strings.NewReader("\n"), &out, &out); err == nil {
 		t.Error("an empty password was hashed")
 	}
 }
@@ -38,7 +38,7 @@ func TestStatusTellsWhoServes(t *testing.T) {
 		Storage:     &config.Storage{Node: config.Node{Name: "storage", PrometheusAddr: down.Listener.Addr().String()}},
 	}
 	var out bytes.Buffer
-	err := status(context.Background(), cfg, &out)
+	err := readiness(context.Background(), cfg, &out)
 	if err == nil || !strings.Contains(err.Error(), "1 of 2") {
 		t.Errorf("error %v, want 1 of 2 nodes", err)
 	}
@@ -51,7 +51,7 @@ func TestStatusTellsWhoServes(t *testing.T) {
 
 func TestUnknownCommand(t *testing.T) {
 	var out bytes.Buffer
-	if err := run([]string{"destroy"}, strings.NewReader(""), &out, &out); err == nil {
+	if err := run(context.Background(), []string{"destroy"}, strings.NewReader(""), &out, &out); err == nil {
 		t.Error("no error for an unknown command")
 	}
 }

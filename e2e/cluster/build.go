@@ -11,11 +11,11 @@ import (
 )
 
 // Binaries are the programs that a cluster runs.
-type Binaries struct{ Pluto, PKI string }
+type Binaries struct{ Pluto, PKI, Ctl string }
 
 // Environment variables that say which programs to run.
 const (
-	// EnvBin names a folder with pluto and pluto-pki that are to be used.
+	// EnvBin names a folder with pluto, pluto-pki and plutoctl that are to be used.
 	EnvBin = "PLUTO_BIN"
 	// EnvRace, when not empty, has them built with the race detector.
 	EnvRace = "PLUTO_RACE"
@@ -58,7 +58,7 @@ func buildAll(ctx context.Context) (*Binaries, error) {
 	if os.Getenv(EnvRace) != "" {
 		args = append(args, "-race")
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/pluto", "./cmd/pluto-pki")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/pluto", "./cmd/pluto-pki", "./cmd/plutoctl")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build pluto: %w\n%s", err, out)
@@ -71,8 +71,8 @@ func binariesIn(dir string) (*Binaries, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Binaries{Pluto: filepath.Join(dir, "pluto"), PKI: filepath.Join(dir, "pluto-pki")}
-	for _, path := range []string{b.Pluto, b.PKI} {
+	b := &Binaries{Pluto: filepath.Join(dir, "pluto"), PKI: filepath.Join(dir, "pluto-pki"), Ctl: filepath.Join(dir, "plutoctl")}
+	for _, path := range []string{b.Pluto, b.PKI, b.Ctl} {
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,13 @@
+package mailnode
+
+import (
+	"google.golang.org/grpc"
+
+	"github.com/go-pluto/pluto/admin"
+)
+
+// registerAdmin offers what plutoctl may ask of this node. Who may call it is
+// for admin.Allow to say.
+func (n *Node) registerAdmin(s *grpc.Server) {
+	admin.RegisterStatusServer(s, &statusService{node: n})
+}
