@@ -74,6 +74,8 @@ func init() { // the tables refer to handlers that refer to the tables
 		"STORE":    {selectedState, syncFlags, (*session).store, "STORE completed"},
 		"COPY":     {selectedState, syncAll, (*session).copy, "COPY completed"},
 		"MOVE":     {selectedState, syncAll, (*session).move, "MOVE completed"},
+		"SORT":     {selectedState, syncFlags, (*session).sort, "SORT completed"},
+		"THREAD":   {selectedState, syncFlags, (*session).thread, "THREAD completed"},
 	}
 	uidCommands = map[string]*command{
 		"UID EXPUNGE": {selectedState, syncAll, (*session).uidExpunge, "UID EXPUNGE completed"},
@@ -82,6 +84,8 @@ func init() { // the tables refer to handlers that refer to the tables
 		"UID STORE":   {selectedState, syncAll, (*session).uidStore, "UID STORE completed"},
 		"UID COPY":    {selectedState, syncAll, (*session).uidCopy, "UID COPY completed"},
 		"UID MOVE":    {selectedState, syncAll, (*session).uidMove, "UID MOVE completed"},
+		"UID SORT":    {selectedState, syncAll, (*session).uidSort, "UID SORT completed"},
+		"UID THREAD":  {selectedState, syncAll, (*session).uidThread, "UID THREAD completed"},
 	}
 }
 
@@ -111,7 +115,10 @@ func (s *session) lookUp(c *wire.Command) (*command, string, error) {
 
 // uidName returns the name in uidCommands, without allocating for those that exist.
 func uidName(sub string) string {
-	for _, name := range [...]string{"UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE"} {
+	for _, name := range [...]string{
+		"UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE",
+		"UID SORT", "UID THREAD",
+	} {
 		if strings.EqualFold(sub, name[len("UID "):]) {
 			return name
 		}

@@ -16,6 +16,10 @@ const (
 	maxSearchDepth = 50  // of parentheses, NOT and OR
 	maxSearchKeys  = 2000
 
+	maxSortCriteria = 50
+	maxSortKeyBytes = 1 << 10   // of a text that messages are sorted by; what is beyond does not count
+	maxSortBytes    = 128 << 20 // of all texts, or identifiers, of one SORT or THREAD
+
 	maxHeaderBytes = 4 << 20 // of a header that is looked into; what is beyond is not seen
 
 	maxBadInRow = 25 // commands in a row that are no IMAP: then it is no IMAP client

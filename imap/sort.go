@@ -1,0 +1,240 @@
+package imap
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/go-pluto/pluto/imap/mime"
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// sort: RFC 5256 section 3, RFC 5957.
+func (s *session) sort(c *wire.Command) error { return s.sortMessages(c, false) }
+
+// uidSort: RFC 5256 section 3.
+func (s *session) uidSort(c *wire.Command) error { return s.sortMessages(c, true) }
+
+func (s *session) sortMessages(c *wire.Command, uid bool) error {
+	if err := c.SP(); err != nil {
+		return err
+	}
+	criteria, err := readSortCriteria(c)
+	if err != nil {
+		return err
+	}
+	p, err := s.readCriteria(c)
+	if err != nil {
+		return err
+	}
+	f, found, err := s.findFor(p)
+	if err != nil {
+		return err
+	}
+	places, err := f.order(found, criteria)
+	if err != nil {
+		return err
+	}
+	s.out.buf = append(s.out.buf, "* SORT"...)
+	for _, i := range places {
+		s.out.buf = append(s.out.buf, ' ')
+		s.out.buf = strconv.AppendUint(s.out.buf, s.box.spoken(int(i), uid), 10)
+		if err := s.out.spill(); err != nil {
+			return err
+		}
+	}
+	s.out.buf = append(s.out.buf, '\r', '\n')
+	return f.failed
+}
+
+// findFor executes the search of a SORT or THREAD.
+func (s *session) findFor(p program) (*finder, []span, error) {
+	if err := s.witness(p.open); err != nil {
+		return nil, nil, err
+	}
+	s.box.refresh()
+	f := &finder{session: s, box: s.box, program: p}
+	found, err := f.find()
+	return f, found, err
+}
+
+// spoken returns the number under which the client knows the message at a place.
+func (b *selection) spoken(i int, uid bool) uint64 {
+	if uid {
+		return uint64(b.told.UIDAt(i))
+	}
+	return uint64(i) + 1
+}
+
+// order returns the places in spans sorted. What equal messages have in common
+// does not count: they stay in the order of the mailbox (RFC 5256 section 3).
+func (f *finder) order(spans []span, criteria []sortCriterion) ([]int32, error) {
+	n := count(spans)
+	t := sortTable{criteria: criteria, columns: make([]sortColumn, len(criteria))}
+	for k, c := range criteria {
+		t.columns[k] = newSortColumn(c.key, n)
+	}
+	places := make([]int32, 0, n)
+	for _, sp := range spans {
+		for i := sp.from; i < sp.to; i++ {
+			if err := f.keysOf(i, &t); err != nil {
+				return nil, err
+			}
+			places = append(places, int32(i))
+		}
+	}
+	rows := make([]int32, n)
+	for r := range rows {
+		rows[r] = int32(r)
+	}
+	slices.SortFunc(rows, t.compare)
+	for k, r := range rows {
+		rows[k] = places[r]
+	}
+	return rows, nil
+}
+
+// keysOf appends a row for the message at a place. One whose structure is gone
+// has no texts.
+func (f *finder) keysOf(i int, t *sortTable) error {
+	if i%ctxEvery == 0 {
+		if err := f.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	f.box.message(i, &f.scratch)
+	var structure *mime.Structure
+	if t.needStructure() {
+		var err error
+		if structure, err = f.sortStructure(); err != nil {
+			return err
+		}
+	}
+	size := 0
+	for k := range t.columns {
+		t.columns[k].add(&f.scratch, structure)
+		size += len(t.columns[k].texts)
+	}
+	if size > maxSortBytes {
+		return &refusal{"LIMIT", "Too many messages to sort"}
+	}
+	return nil
+}
+
+// sortStructure returns the structure of the message in scratch, nil if it
+// cannot be had.
+func (f *finder) sortStructure() (*mime.Structure, error) {
+	structure, err := f.structureOf(&f.scratch, nil)
+	if err == nil || !isMailError(err) {
+		return structure, err
+	}
+	if !errors.Is(err, ErrExpunged) {
+		f.failed = err
+	}
+	return nil, nil
+}
+
+// sortTable has a row for each message and a column for each criterion.
+type sortTable struct {
+	criteria []sortCriterion
+	columns  []sortColumn
+}
+
+func (t *sortTable) needStructure() bool {
+	return slices.ContainsFunc(t.criteria, func(c sortCriterion) bool { return c.key >= sortDate })
+}
+
+// compare orders two rows.
+func (t *sortTable) compare(a, b int32) int {
+	for k := range t.columns {
+		if d := t.columns[k].compare(a, b); d != 0 {
+			if t.criteria[k].reverse {
+				return -d
+			}
+			return d
+		}
+	}
+	return cmp.Compare(a, b)
+}
+
+// sortColumn has the values of one key: numbers, or texts one after the other.
+type sortColumn struct {
+	key     sortKey
+	numbers []int64
+	texts   []byte
+	ends    []uint32
+}
+
+func newSortColumn(key sortKey, n int) sortColumn {
+	if key.isText() {
+		return sortColumn{key: key, ends: make([]uint32, 0, n)}
+	}
+	return sortColumn{key: key, numbers: make([]int64, 0, n)}
+}
+
+// add appends the value of a message. structure may be nil.
+func (c *sortColumn) add(m *Message, structure *mime.Structure) {
+	if !c.key.isText() {
+		c.numbers = append(c.numbers, sortNumber(c.key, m, structure))
+		return
+	}
+	if start := len(c.texts); structure != nil {
+		c.texts = mime.AppendCollation(c.texts, sortText(c.key, structure))
+		c.texts = c.texts[:min(len(c.texts), start+maxSortKeyBytes)]
+	}
+	c.ends = append(c.ends, uint32(len(c.texts)))
+}
+
+func (c *sortColumn) compare(a, b int32) int {
+	if c.numbers != nil {
+		return cmp.Compare(c.numbers[a], c.numbers[b])
+	}
+	return bytes.Compare(c.at(a), c.at(b))
+}
+
+func (c *sortColumn) at(row int32) []byte {
+	start := uint32(0)
+	if row > 0 {
+		start = c.ends[row-1]
+	}
+	return c.texts[start:c.ends[row]]
+}
+
+func sortNumber(key sortKey, m *Message, structure *mime.Structure) int64 {
+	switch key {
+	case sortSize:
+		return m.Size
+	case sortDate:
+		return sentTime(m, structure)
+	}
+	return m.Date
+}
+
+// sentTime returns the sent date in Unix seconds (RFC 5256 section 2.2).
+func sentTime(m *Message, structure *mime.Structure) int64 {
+	if structure != nil {
+		if t, ok := structure.SentDate(); ok {
+			return t.Unix()
+		}
+	}
+	return m.Date
+}
+
+func sortText(key sortKey, structure *mime.Structure) string {
+	switch key {
+	case sortFrom:
+		return structure.FirstMailbox(mime.FieldFrom)
+	case sortTo:
+		return structure.FirstMailbox(mime.FieldTo)
+	case sortCc:
+		return structure.FirstMailbox(mime.FieldCc)
+	case sortDisplayFrom:
+		return structure.FirstDisplay(mime.FieldFrom)
+	case sortDisplayTo:
+		return structure.FirstDisplay(mime.FieldTo)
+	}
+	base, _ := structure.Subject()
+	return base
+}
