@@ -14,7 +14,7 @@ var capabilities = [...]string{
 	"CHILDREN", "UIDPLUS", "MOVE", "MULTIAPPEND", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN", "ESEARCH", "SEARCHRES", "PARTIAL",
 	"OBJECTID", "SAVEDATE",
-	"SORT", "SORT=DISPLAY", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
+	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
 }
 
 // Capabilities returns the capabilities that a session with these options is told of.

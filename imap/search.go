@@ -50,7 +50,7 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	if p.answer.extended {
 		err = s.tellFound(tag, uid, &p.answer, found, 0)
 	} else {
-		err = s.tellNumbers(uid, found)
+		err = s.tellNumbers("SEARCH", uid, found)
 	}
 	if err != nil {
 		return err
@@ -58,9 +58,10 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	return f.failed
 }
 
-// tellNumbers appends a SEARCH response (RFC 3501 section 7.2.5).
-func (s *session) tellNumbers(uid bool, found []span) error {
-	s.out.buf = append(s.out.buf, "* SEARCH"...)
+// tellNumbers appends a SEARCH response (RFC 3501 section 7.2.5) or a SORT response
+// (RFC 5256 section 4).
+func (s *session) tellNumbers(response string, uid bool, found []span) error {
+	s.out.buf = append(append(s.out.buf, "* "...), response...)
 	for _, sp := range found {
 		for i := sp.from; i < sp.to; i++ {
 			s.out.buf = append(s.out.buf, ' ')

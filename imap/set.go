@@ -116,7 +116,7 @@ func normal(spans []span) []span {
 	return spans[:last+1]
 }
 
-// addPlace adds a place above all others.
+// addPlace adds a place behind all others.
 func addPlace(spans []span, i int) []span {
 	if last := len(spans) - 1; last >= 0 && spans[last].to == i {
 		spans[last].to++

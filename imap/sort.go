@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/go-pluto/pluto/imap/mime"
 	"github.com/go-pluto/pluto/imap/wire"
@@ -18,34 +17,37 @@ func (s *session) sort(c *wire.Command) error { return s.sortMessages(c, false) 
 func (s *session) uidSort(c *wire.Command) error { return s.sortMessages(c, true) }
 
 func (s *session) sortMessages(c *wire.Command, uid bool) error {
-	if err := c.SP(); err != nil {
-		return err
+	criteria, p, err := s.readSort(c)
+	if err == nil {
+		err = s.runSort(c.Tag, criteria, &p, uid)
 	}
-	criteria, err := readSortCriteria(c)
+	if err != nil && !isSyntax(err) && p.answer.options&findSave != 0 {
+		s.box.save(nil) // RFC 5182 section 2.1
+	}
+	return err
+}
+
+// runSort finds messages and tells of them in order. A sorted result is places
+// as spans too, in the order of the result.
+func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid bool) error {
+	f, found, err := s.findFor(*p)
 	if err != nil {
 		return err
 	}
-	p, err := s.readCriteria(c)
+	if found, err = f.order(found, criteria); err != nil {
+		return err
+	}
+	if p.answer.options&findSave != 0 {
+		s.box.save(normal(slices.Clone(p.answer.chosen(found))))
+	}
+	if p.answer.extended {
+		err = s.tellFound(tag, uid, &p.answer, found, 0)
+	} else {
+		err = s.tellNumbers("SORT", uid, found)
+	}
 	if err != nil {
 		return err
 	}
-	f, found, err := s.findFor(p)
-	if err != nil {
-		return err
-	}
-	places, err := f.order(found, criteria)
-	if err != nil {
-		return err
-	}
-	s.out.buf = append(s.out.buf, "* SORT"...)
-	for _, i := range places {
-		s.out.buf = append(s.out.buf, ' ')
-		s.out.buf = strconv.AppendUint(s.out.buf, s.box.spoken(int(i), uid), 10)
-		if err := s.out.spill(); err != nil {
-			return err
-		}
-	}
-	s.out.buf = append(s.out.buf, '\r', '\n')
 	return f.failed
 }
 
@@ -60,17 +62,9 @@ func (s *session) findFor(p program) (*finder, []span, error) {
 	return f, found, err
 }
 
-// spoken returns the number under which the client knows the message at a place.
-func (b *selection) spoken(i int, uid bool) uint64 {
-	if uid {
-		return uint64(b.told.UIDAt(i))
-	}
-	return uint64(i) + 1
-}
-
 // order returns the places in spans sorted. What equal messages have in common
 // does not count: they stay in the order of the mailbox (RFC 5256 section 3).
-func (f *finder) order(spans []span, criteria []sortCriterion) ([]int32, error) {
+func (f *finder) order(spans []span, criteria []sortCriterion) ([]span, error) {
 	n := count(spans)
 	t := sortTable{criteria: criteria, columns: make([]sortColumn, len(criteria))}
 	for k, c := range criteria {
@@ -90,10 +84,11 @@ func (f *finder) order(spans []span, criteria []sortCriterion) ([]int32, error) 
 		rows[r] = int32(r)
 	}
 	slices.SortFunc(rows, t.compare)
-	for k, r := range rows {
-		rows[k] = places[r]
+	var sorted []span
+	for _, r := range rows {
+		sorted = addPlace(sorted, int(places[r]))
 	}
-	return rows, nil
+	return sorted, nil
 }
 
 // keysOf appends a row for the message at a place. One whose structure is gone

@@ -82,6 +82,33 @@ func readSortCriterion(c *wire.Command) (one sortCriterion, err error) {
 	return one, nil
 }
 
+// readSort reads the arguments of SORT: result options, if the client wants an
+// ESEARCH response (RFC 5267 section 3), sort criteria and search criteria.
+func (s *session) readSort(c *wire.Command) ([]sortCriterion, program, error) {
+	if err := c.SP(); err != nil {
+		return nil, program{}, err
+	}
+	var answer findReturn
+	if c.Peek() != '(' {
+		if word, err := c.Atom(); err != nil || !strings.EqualFold(word, "RETURN") {
+			return nil, program{}, either(err, "Expected sort criteria")
+		}
+		if err := answer.read(c); err != nil {
+			return nil, program{}, err
+		}
+		if err := c.SP(); err != nil {
+			return nil, program{}, err
+		}
+	}
+	criteria, err := readSortCriteria(c)
+	if err != nil {
+		return nil, program{}, err
+	}
+	p, err := s.readCriteria(c)
+	p.answer = answer
+	return criteria, p, err
+}
+
 // readCriteria reads the character set, which SORT and THREAD demand, and the
 // criteria to the end of the command (RFC 5256 section 5, search-criteria).
 func (s *session) readCriteria(c *wire.Command) (program, error) {

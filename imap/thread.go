@@ -220,7 +220,7 @@ func (s *session) appendBranch(t *threads, i int32, uid bool) []int32 {
 			s.out.buf = append(s.out.buf, ' ')
 		}
 		if !n.isDummy() {
-			s.out.buf = strconv.AppendUint(s.out.buf, s.box.spoken(int(n.place), uid), 10)
+			s.out.buf = strconv.AppendUint(s.out.buf, s.box.numberOf(int(n.place), uid), 10)
 		}
 		if len(n.kids) > 1 && !n.isDummy() {
 			s.out.buf = append(s.out.buf, ' ')
