@@ -40,19 +40,20 @@ func (s *session) append(c *wire.Command) error {
 	if err != nil {
 		return tryCreate(err)
 	}
-	s.code = append(s.code, "APPENDUID "...)
-	s.code = strconv.AppendUint(s.code, uint64(done.UIDValidity), 10)
-	s.code = append(s.code, ' ')
-	s.code = appendUIDSet(s.code, done.UIDs)
+	s.code = appendAppendUID(s.code, &done)
 	return nil
 }
 
-// receive reads one message of an APPEND with its flags and date. The staging,
-// if there is one, is the caller's to discard even when there is an error.
+// receive reads one message of an APPEND with its flags and date: a literal, or
+// parts to catenate. The staging, if there is one, is the caller's to discard
+// even when there is an error.
 func (s *session) receive(c *wire.Command, name string) (NewMessage, error) {
 	m, err := readAppendOptions(c)
 	if err != nil {
 		return NewMessage{}, err
+	}
+	if b := c.Peek(); b != '{' && b != '~' {
+		return m, s.catenate(c, name, &m)
 	}
 	literal, err := c.Literal()
 	if err != nil {
@@ -69,8 +70,7 @@ func (s *session) receive(c *wire.Command, name string) (NewMessage, error) {
 	if err := s.transfer(m.Staging, literal); err != nil {
 		return m, err
 	}
-	m.Structure, err = parseStaged(m.Staging)
-	return m, err
+	return m, s.parse(&m, literal.Binary)
 }
 
 // readAppendOptions reads the optional flags and date before a literal.
@@ -97,16 +97,21 @@ func readAppendOptions(c *wire.Command) (m NewMessage, err error) {
 	return m, nil
 }
 
+var errEmptyMessage = &refusal{"CANNOT", "A message cannot be empty"}
+
 // acceptable says why a message is not to be taken.
 func (s *session) acceptable(l *wire.LiteralReader, name string) error {
 	switch {
-	case l.Binary:
-		return badSyntax("Binary literal is not allowed here")
 	case l.Size > s.opts.MaxMessageSize:
 		return ErrTooBig
 	case l.Size == 0:
-		return &refusal{"CANNOT", "A message cannot be empty"}
+		return errEmptyMessage
 	}
+	return s.destined(l, name)
+}
+
+// destined says why a literal is of no use, because of the mailbox it is for.
+func (s *session) destined(l *wire.LiteralReader, name string) error {
 	if err := s.validName(name); err != nil {
 		return err
 	}
@@ -137,15 +142,28 @@ func (s *session) transfer(to io.Writer, l *wire.LiteralReader) error {
 	}
 }
 
-// parseStaged parses a message that was received.
-func parseStaged(staging Staging) ([]byte, error) {
-	body, err := staging.Finish()
+// parse ends the receiving of a message. One that came as binary literal gets
+// transfer encodings that every client can read.
+func (s *session) parse(m *NewMessage, binary bool) error {
+	body, err := m.Staging.Finish()
 	if err != nil {
-		return nil, fmt.Errorf("finish a message: %w", err)
+		return fmt.Errorf("finish a message: %w", err)
 	}
 	structure, err := mime.Parse(io.NewSectionReader(body, 0, body.Size()))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("parse a message: %w", err), body.Close())
+		return errors.Join(fmt.Errorf("parse a message: %w", err), body.Close())
 	}
-	return structure.Encode(), nil
+	if binary && hasBinary(structure) {
+		return s.encodeBinary(m, body, structure)
+	}
+	m.Structure = structure.Encode()
+	return nil
+}
+
+// appendAppendUID appends an APPENDUID response code (RFC 4315 section 3).
+func appendAppendUID(dst []byte, a *Appended) []byte {
+	dst = append(dst, "APPENDUID "...)
+	dst = strconv.AppendUint(dst, uint64(a.UIDValidity), 10)
+	dst = append(dst, ' ')
+	return appendUIDSet(dst, a.UIDs)
 }

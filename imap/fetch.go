@@ -113,7 +113,7 @@ func (f *fetcher) message(i int) error {
 	m := &f.scratch
 	f.box.message(i, m)
 	if err := f.prepare(m); err != nil {
-		if !isMailError(err) {
+		if !isMailError(err) && err != errUnknownCTE {
 			return err
 		}
 		if f.failed == nil || errors.Is(err, ErrUnavailable) {
@@ -157,6 +157,10 @@ func (f *fetcher) prepare(m *Message) (err error) {
 			f.release()
 			return err
 		}
+	}
+	if f.fetchArgs.binary && !f.decodable() {
+		f.release()
+		return errUnknownCTE
 	}
 	return nil
 }
@@ -223,6 +227,10 @@ func (f *fetcher) item(it *fetchItem, m *Message) error {
 		buf = append(appendThreadID(append(buf, "THREADID ("...), f.structure, m.Root), ')')
 	case fetchSection:
 		return f.section(it)
+	case fetchBinary:
+		return f.binary(it)
+	case fetchBinarySize:
+		return f.binarySize(it)
 	}
 	f.out.buf = buf
 	return nil

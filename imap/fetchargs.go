@@ -23,6 +23,8 @@ const (
 	fetchSaveDate
 	fetchEmailID
 	fetchThreadID
+	fetchBinary     // content without its transfer encoding
+	fetchBinarySize // the size of that
 )
 
 // fetchItem is one data item of FETCH.
@@ -43,6 +45,7 @@ type fetchArgs struct {
 	seen      bool // they set \Seen
 	structure bool // they need the structure
 	body      bool // they need the content
+	binary    bool // they need it decoded
 
 	partial partialRange // of the messages, zero: all of them
 }
@@ -123,15 +126,25 @@ func (a *fetchArgs) readItem(c *wire.Command, alone bool) error {
 		a.add(fetchItem{kind: fetchBody}, false)
 		return nil
 	}
-	if name != "BODY" && name != "BODY.PEEK" {
+	read := argumentItems[name]
+	if read == nil {
 		return badSyntax("Unknown data item")
 	}
-	it, err := readBodyItem(c)
+	it, err := read(c)
 	if err != nil {
 		return err
 	}
-	a.add(it, name == "BODY")
+	a.add(it, !strings.HasSuffix(name, ".PEEK"))
 	return nil
+}
+
+// argumentItems read what follows the name of an item that has arguments.
+var argumentItems = map[string]func(*wire.Command) (fetchItem, error){
+	"BODY":        readBodyItem,
+	"BODY.PEEK":   readBodyItem,
+	"BINARY":      readBinaryItem,
+	"BINARY.PEEK": readBinaryItem,
+	"BINARY.SIZE": readBinarySize,
 }
 
 // add adds an item. seen says whether it sets \Seen if it is content.
@@ -147,6 +160,9 @@ func (a *fetchArgs) add(it fetchItem, seen bool) {
 		a.body = true
 		a.seen = a.seen || seen
 		a.structure = a.structure || !it.whole()
+	case fetchBinary, fetchBinarySize:
+		a.body, a.structure, a.binary = true, true, true
+		a.seen = a.seen || seen && it.kind == fetchBinary
 	}
 	a.items = append(a.items, it)
 }
@@ -174,7 +190,7 @@ func readBodyItem(c *wire.Command) (it fetchItem, err error) {
 			return it, err
 		}
 	}
-	it.name = it.responseName()
+	it.name = it.responseName("BODY")
 	return it, nil
 }
 
@@ -203,21 +219,9 @@ var specifiers = map[string]mime.Specifier{
 
 // readSection reads a section specification (RFC 3501 section 9, section-spec).
 func readSection(c *wire.Command) (sec mime.Section, err error) {
-	for b := c.Peek(); '1' <= b && b <= '9'; b = c.Peek() {
-		n, err := c.NzNumber()
-		if err != nil {
-			return sec, err
-		}
-		sec.Part = append(sec.Part, int(min(n, 1<<30)))
-		if !c.Byte('.') {
-			return sec, nil
-		}
-		if len(sec.Part) > mime.MaxDepth {
-			return sec, badSyntax("Section is too deep")
-		}
-		if c.Peek() == ']' {
-			return sec, badSyntax("Expected a section")
-		}
+	more, err := readPart(c, &sec)
+	if err != nil || !more && len(sec.Part) > 0 {
+		return sec, err
 	}
 	if c.Peek() == ']' {
 		return sec, nil
@@ -231,6 +235,29 @@ func readSection(c *wire.Command) (sec mime.Section, err error) {
 		sec.Fields, err = readFields(c)
 	}
 	return sec, err
+}
+
+// readPart reads the part numbers of a section. more reports that something
+// has to follow them.
+func readPart(c *wire.Command, sec *mime.Section) (more bool, err error) {
+	for b := c.Peek(); '1' <= b && b <= '9'; b = c.Peek() {
+		n, err := c.NzNumber()
+		if err != nil {
+			return false, err
+		}
+		sec.Part = append(sec.Part, int(min(n, 1<<30)))
+		if !c.Byte('.') {
+			return false, nil
+		}
+		if len(sec.Part) > mime.MaxDepth {
+			return false, badSyntax("Section is too deep")
+		}
+		if c.Peek() == ']' {
+			return false, badSyntax("Expected a section")
+		}
+		more = true
+	}
+	return more, nil
 }
 
 // readFields reads the list of header field names.
@@ -259,9 +286,10 @@ func readFields(c *wire.Command) ([]string, error) {
 	}
 }
 
-// responseName returns the item's name in the response.
-func (it *fetchItem) responseName() string {
-	name := append([]byte(nil), "BODY["...)
+// responseName returns the item's name in the response: the word, the section
+// and where a part of it begins.
+func (it *fetchItem) responseName(word string) string {
+	name := append([]byte(word), '[')
 	for i, n := range it.section.Part {
 		if i > 0 {
 			name = append(name, '.')

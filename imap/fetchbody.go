@@ -25,7 +25,7 @@ func (f *fetcher) section(it *fetchItem) error {
 		return f.fields(it, where)
 	}
 	offset, length := it.cut(where.Length)
-	return f.stream(where.Offset+offset, length)
+	return f.stream(io.NewSectionReader(f.body, where.Offset+offset, length), length, false)
 }
 
 // cut returns which part of so many bytes the item asks for. What lies beyond
@@ -71,9 +71,10 @@ func readFull(body io.ReaderAt, p []byte, offset int64) error {
 	return fmt.Errorf("read %d bytes of a message at %d: %w", len(p), offset, err)
 }
 
-// stream appends a literal of bytes of the body.
-func (f *fetcher) stream(offset, length int64) error {
-	f.out.buf = wire.AppendLiteralHeader(f.out.buf, length, false)
+// stream appends a literal of so many bytes of the body, in the form of RFC 3516
+// if it is binary.
+func (f *fetcher) stream(from io.Reader, length int64, binary bool) error {
+	f.out.buf = wire.AppendLiteralHeader(f.out.buf, length, binary)
 	f.out.torn = true
 	for length > 0 {
 		if len(f.out.buf) >= pieceBytes {
@@ -85,11 +86,10 @@ func (f *fetcher) stream(offset, length int64) error {
 		n := int(min(length, int64(pieceBytes-len(f.out.buf))))
 		start := len(f.out.buf)
 		f.out.buf = slices.Grow(f.out.buf, n)[:start+n]
-		if err := readFull(f.body, f.out.buf[start:], offset); err != nil {
+		if _, err := io.ReadFull(from, f.out.buf[start:]); err != nil {
 			f.out.buf = f.out.buf[:start]
-			return f.unreadable(err)
+			return f.unreadable(fmt.Errorf("read %d bytes of a message: %w", n, err))
 		}
-		offset += int64(n)
 		length -= int64(n)
 	}
 	f.out.torn = false

@@ -113,6 +113,25 @@ func (p Part) Decoded(body io.ReaderAt) io.Reader {
 	return transferReader(p.Encoding(), r)
 }
 
+// Encoded reports whether Decoded returns other bytes than those of the body.
+func (p Part) Encoded() bool {
+	e := p.Encoding()
+	return p.node().kind == leaf && (e == "base64" || e == "quoted-printable")
+}
+
+// Decodable reports whether the transfer encoding of the part is known (RFC 2045
+// section 6.1), or there is none that counts.
+func (p Part) Decodable() bool {
+	if p.node().kind != leaf {
+		return true
+	}
+	switch p.Encoding() {
+	case "7bit", "8bit", "binary", "base64", "quoted-printable":
+		return true
+	}
+	return false
+}
+
 // DecodedText is Decoded, and turned into UTF-8 from the charset of the part. A
 // charset that is not known is taken for UTF-8 or else windows-1252.
 func (p Part) DecodedText(body io.ReaderAt) io.Reader {
