@@ -40,7 +40,7 @@ type command struct {
 var commands map[string]*command
 
 // uidCommands are the commands that follow UID (RFC 3501 section 6.4.8,
-// RFC 4315, RFC 6851). All of them may announce an EXPUNGE.
+// RFC 4315, RFC 6851, RFC 8508). All of them may announce an EXPUNGE.
 var uidCommands map[string]*command
 
 func init() { // the tables refer to handlers that refer to the tables
@@ -76,6 +76,7 @@ func init() { // the tables refer to handlers that refer to the tables
 		"MOVE":     {selectedState, syncAll, (*session).move, "MOVE completed"},
 		"SORT":     {selectedState, syncFlags, (*session).sort, "SORT completed"},
 		"THREAD":   {selectedState, syncFlags, (*session).thread, "THREAD completed"},
+		"REPLACE":  {selectedState, syncAll, (*session).replace, "REPLACE completed"},
 	}
 	uidCommands = map[string]*command{
 		"UID EXPUNGE": {selectedState, syncAll, (*session).uidExpunge, "UID EXPUNGE completed"},
@@ -86,6 +87,7 @@ func init() { // the tables refer to handlers that refer to the tables
 		"UID MOVE":    {selectedState, syncAll, (*session).uidMove, "UID MOVE completed"},
 		"UID SORT":    {selectedState, syncAll, (*session).uidSort, "UID SORT completed"},
 		"UID THREAD":  {selectedState, syncAll, (*session).uidThread, "UID THREAD completed"},
+		"UID REPLACE": {selectedState, syncAll, (*session).uidReplace, "UID REPLACE completed"},
 	}
 }
 
@@ -117,7 +119,7 @@ func (s *session) lookUp(c *wire.Command) (*command, string, error) {
 func uidName(sub string) string {
 	for _, name := range [...]string{
 		"UID FETCH", "UID STORE", "UID SEARCH", "UID COPY", "UID MOVE", "UID EXPUNGE",
-		"UID SORT", "UID THREAD",
+		"UID REPLACE", "UID SORT", "UID THREAD",
 	} {
 		if strings.EqualFold(sub, name[len("UID "):]) {
 			return name

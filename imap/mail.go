@@ -245,6 +245,9 @@ type Mailbox interface {
 	Copy(ctx context.Context, messages []MessageKey, to string) (Appended, error)
 	// Move moves messages to another mailbox; those already gone are skipped.
 	Move(ctx context.Context, messages []MessageKey, to string) (Appended, View, error)
+	// Replace adds a staged message to a mailbox and removes one from this, both
+	// or neither: ErrExpunged if it is gone.
+	Replace(ctx context.Context, message MessageKey, to string, by NewMessage) (Appended, View, error)
 }
 
 // FlagChange is the wish of a STORE.

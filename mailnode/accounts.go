@@ -110,14 +110,21 @@ func (a account) Stage(ctx context.Context, size int64) (imap.Staging, error) {
 func (a account) Append(ctx context.Context, name string, messages []imap.NewMessage) (imap.Appended, error) {
 	in := make([]mailstore.NewMessage, len(messages))
 	for i, m := range messages {
-		s, ok := m.Staging.(staging)
-		if !ok {
-			return imap.Appended{}, fmt.Errorf("append: message %d was staged elsewhere (%T)", i, m.Staging)
+		var err error
+		if in[i], err = newMessage(m); err != nil {
+			return imap.Appended{}, fmt.Errorf("append message %d: %w", i, err)
 		}
-		in[i] = mailstore.NewMessage{Staging: s.Staging, Flags: m.Flags, Date: m.Date, Structure: m.Structure}
 	}
 	out, err := a.Account.Append(ctx, name, in)
 	return appended(out), toEngine(err)
+}
+
+func newMessage(m imap.NewMessage) (mailstore.NewMessage, error) {
+	s, ok := m.Staging.(staging)
+	if !ok {
+		return mailstore.NewMessage{}, fmt.Errorf("staged elsewhere (%T)", m.Staging)
+	}
+	return mailstore.NewMessage{Staging: s.Staging, Flags: m.Flags, Date: m.Date, Structure: m.Structure}, nil
 }
 
 func (a account) Body(ctx context.Context, m *imap.Message) (imap.Body, error) {

@@ -82,6 +82,18 @@ func (m mailbox) Move(ctx context.Context, messages []imap.MessageKey, to string
 	return appended(out), view{v}, nil
 }
 
+func (m mailbox) Replace(ctx context.Context, message imap.MessageKey, to string, by imap.NewMessage) (imap.Appended, imap.View, error) {
+	n, err := newMessage(by)
+	if err != nil {
+		return imap.Appended{}, nil, fmt.Errorf("replace: %w", err)
+	}
+	out, v, err := m.Mailbox.Replace(ctx, tags([]imap.MessageKey{message})[0], to, n)
+	if err != nil {
+		return imap.Appended{}, nil, toEngine(err)
+	}
+	return appended(out), view{v}, nil
+}
+
 func tags(keys []imap.MessageKey) []crdt.Tag {
 	out := make([]crdt.Tag, len(keys))
 	for i, k := range keys {

@@ -13,8 +13,8 @@ import (
 // meanwhile what other replicas deliver below their UIDs arrives (crdt.md 2.4).
 func (s *Account) Deliver(ctx context.Context, name string, messages []NewMessage) error {
 	hold := s.a.r.opts.HoldDown.Milliseconds()
-	_, err := s.add(ctx, name, messages, func(t *tx, box crdt.MailboxID, added []crdt.Added) (*crdt.Append, error) {
-		return t.site().PrepareDelivery(box, added, hold)
+	_, err := s.add(ctx, name, messages, func(t *tx, box crdt.MailboxID, added []crdt.Added) ([]crdt.Payload, error) {
+		return payload(t.site().PrepareDelivery(box, added, hold))
 	}, nil)
 	if err != nil {
 		return fmt.Errorf("deliver to %q: %w", name, err)

@@ -192,8 +192,8 @@ type Appended struct {
 
 // Append adds staged messages to a mailbox, all or none.
 func (s *Account) Append(ctx context.Context, name string, messages []NewMessage) (Appended, error) {
-	prepare := func(t *tx, box crdt.MailboxID, added []crdt.Added) (*crdt.Append, error) {
-		return t.site().PrepareAppend(box, added, true)
+	prepare := func(t *tx, box crdt.MailboxID, added []crdt.Added) ([]crdt.Payload, error) {
+		return payload(t.site().PrepareAppend(box, added, true))
 	}
 	out, err := s.add(ctx, name, messages, prepare, (*tx).announce)
 	if err != nil {
@@ -205,7 +205,7 @@ func (s *Account) Append(ctx context.Context, name string, messages []NewMessage
 // add adds staged messages by what prepare returns; after (may be nil) runs when
 // that has been applied.
 func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
-	prepare func(*tx, crdt.MailboxID, []crdt.Added) (*crdt.Append, error),
+	prepare func(*tx, crdt.MailboxID, []crdt.Added) ([]crdt.Payload, error),
 	after func(*tx, crdt.MailboxID) error,
 ) (Appended, error) {
 	var out Appended
@@ -221,7 +221,7 @@ func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
 		if err != nil {
 			return nil, err
 		}
-		p, err := payload(prepare(t, box, added))
+		p, err := prepare(t, box, added)
 		out.UIDs = newUIDs(p)
 		return p, err
 	}, func(t *tx) error {

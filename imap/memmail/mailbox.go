@@ -219,6 +219,26 @@ func (m *mailbox) Move(_ context.Context, keys []imap.MessageKey, to string) (im
 	return appended, m.box.view, nil
 }
 
+// Replace implements [imap.Mailbox].
+func (m *mailbox) Replace(_ context.Context, key imap.MessageKey, to string, by imap.NewMessage) (imap.Appended, imap.View, error) {
+	if err := m.writable("replace"); err != nil {
+		return imap.Appended{}, nil, err
+	}
+	m.account.mu.Lock()
+	defer m.account.mu.Unlock()
+	b, err := m.account.box(to)
+	if err != nil {
+		return imap.Appended{}, nil, err
+	}
+	keys := []imap.MessageKey{key}
+	if len(m.find(keys)) == 0 {
+		return imap.Appended{}, nil, fmt.Errorf("replace: %w", imap.ErrExpunged)
+	}
+	uids := m.account.addMessages(b, []imap.Message{m.account.newMessage(by)})
+	m.account.expunge(m.box, keys)
+	return imap.Appended{UIDValidity: b.uidValidity, UIDs: uids}, m.box.view, nil
+}
+
 func (m *mailbox) copyTo(b *box, keys []imap.MessageKey, found []imap.Message) imap.Appended {
 	source := make([]int, len(found))
 	for i := range found {
