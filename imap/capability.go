@@ -15,7 +15,7 @@ var capabilities = [...]string{
 	"BINARY", "CATENATE", "REPLACE", "PREVIEW",
 	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN", "ESEARCH", "SEARCHRES", "PARTIAL",
 	"OBJECTID", "SAVEDATE",
-	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES",
+	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "CONTEXT=SEARCH", "CONTEXT=SORT",
 }
 
 // Capabilities returns the capabilities that a session with these options is told of.
