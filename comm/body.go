@@ -67,7 +67,7 @@ func (g *Group) sendBody(root crdt.Root, stream grpc.ServerStreamingServer[Chunk
 		if data == nil && !last {
 			return status.Errorf(codes.NotFound, "piece %d of body %x is not here", i, root)
 		}
-		if err := stream.Send(&Chunk{Root: root[:], Index: uint32(i), Last: last, Data: data}); err != nil {
+		if err := stream.Send(encodeChunk(root, i, last, data)); err != nil {
 			return err
 		}
 		if last {
@@ -166,12 +166,12 @@ func (s *sender) pull(ctx context.Context, root crdt.Root) error {
 
 // putPulled stores the piece of a content that is to come next.
 func (s *sender) putPulled(c *Chunk, want crdt.Root, index uint32) error {
-	root, err := checkChunk(c, s.g.cfg.MaxMessageSize)
+	root, data, err := decodeChunk(c, s.g.cfg.MaxMessageSize)
 	if err != nil {
 		return err
 	}
 	if root != want || c.GetIndex() != index {
 		return fmt.Errorf("%w: piece %d of %x came instead of %d of %x", causal.ErrProtocol, c.GetIndex(), root, index, want)
 	}
-	return s.g.store.PutBodyChunk(root, int(index), c.GetData(), c.GetLast())
+	return s.g.store.PutBodyChunk(root, int(index), data, c.GetLast())
 }

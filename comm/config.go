@@ -42,6 +42,8 @@ const (
 	DefaultHeartbeat   = time.Second
 	DefaultPeerTimeout = 5 * time.Second
 	DefaultMaxBackoff  = 2 * time.Second
+	// DefaultAheadTimeout is shorter than mail clients wait for an answer.
+	DefaultAheadTimeout = 60 * time.Second
 )
 
 // Member is a peer of the subnet.
@@ -96,6 +98,7 @@ type Config struct {
 	ForwardDelay time.Duration // see causal.Config
 	Window       int           // bytes of one origin's operations under way or waiting; the same for all members
 	TailCache    int           // bytes of recent own operations kept in memory; negative: none
+	AheadTimeout time.Duration // how long a large message waits for its content to get to peers; negative: none goes ahead
 }
 
 func (c *Config) setDefaults() {
@@ -115,6 +118,9 @@ func (c *Config) setDefaults() {
 	if c.Window <= 0 {
 		c.Window = causal.DefaultWindow
 	}
+	if c.AheadTimeout == 0 {
+		c.AheadTimeout = DefaultAheadTimeout
+	}
 	if c.TailCache == 0 {
 		c.TailCache = DefaultTailCache
 	}
@@ -133,7 +139,7 @@ func (c *Config) setDefaults() {
 }
 
 func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	return (&net.Dialer{Control: keepQueueShort}).DialContext(ctx, "tcp", addr)
 }
 
 func (c *Config) validate(slot crdt.Slot) error {

@@ -19,6 +19,11 @@
 // a few numbers. What cannot be applied yet is bounded per origin
 // ([Config].Window), and that bound blocks no other origin.
 //
+// A large content does not hold up the operations of others: it is sent while it
+// still comes in, beside them, and its own operation is committed when it is
+// there ([Group.BodyWhole]). Pieces of contents, and operations that travel
+// together, are compressed where that saves something.
+//
 // [Group.Wait] says when the OK of a change may be given: when enough peers
 // have it on disk, or waiting makes no sense.
 //

@@ -3,6 +3,8 @@ package comm
 import (
 	"context"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -47,4 +49,19 @@ func (g *Group) OwnHello() *Hello {
 // NewTail returns the read function of a cache over a store.
 func NewTail(store Store, limit int) func(o crdt.Origin, from, to uint64, limit int) ([]Entry, error) {
 	return newTail(store, limit).read
+}
+
+// EncodeChunk and DecodeChunk are how pieces of contents travel.
+var (
+	EncodeChunk = encodeChunk
+	DecodeChunk = decodeChunk
+)
+
+// SentBytes returns what was sent to a peer, on the line.
+func (g *Group) SentBytes(peer string) float64 {
+	var m dto.Metric
+	if err := g.senders[peer].sentBytes.Write(&m); err != nil {
+		return -1
+	}
+	return m.GetCounter().GetValue()
 }

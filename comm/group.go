@@ -20,7 +20,7 @@ import (
 //
 // Goroutines: one per peer that sends (sender.run, with one that reads
 // acknowledgements while connected), two per stream that a peer opened
-// (inbound), one that applies (applyLoop) and one for time (clockLoop). Close
+// (inbound), one or two for each content and peer while it is sent ahead, one that applies (applyLoop) and one for time (clockLoop). Close
 // waits for all of them, and for calls of PullBody. The state machine is guarded by mu, under which
 // nothing waits and nothing is read or written.
 type Group struct {
@@ -40,6 +40,7 @@ type Group struct {
 	running  bool
 	barriers map[*barrier]struct{}
 	question uint64
+	aheads   map[crdt.Root]*ahead
 	applied  error // why the last batch could not be applied; nil if it was
 
 	stable crdt.VC // as the store was told last; clockLoop's
@@ -50,8 +51,9 @@ type Group struct {
 	satisfied atomic.Uint64 // last own operation that enough peers have
 	fault     atomic.Pointer[error]
 
-	bodyCalls chan struct{} // one for each content that is sent to a peer on request
-	pulls     chan struct{} // one for each that is pulled
+	bodyCalls  chan struct{} // one for each content that is sent to a peer on request
+	pulls      chan struct{} // one for each that is pulled
+	aheadCalls chan struct{} // one for each that comes ahead
 
 	applyWake chan struct{}
 	timeWake  chan struct{}
@@ -63,7 +65,7 @@ type Group struct {
 	wg     sync.WaitGroup
 
 	appliedOps, applyErrors, shortfalls prometheus.Counter
-	batchSize, ackWait                  prometheus.Observer
+	batchSize, ackWait, aheadWait       prometheus.Observer
 	queueOps, queueBytes, fenced        prometheus.Gauge
 }
 
@@ -93,22 +95,24 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
 	g := &Group{
-		cfg:       cfg,
-		store:     store,
-		logger:    log.With(cfg.Logger, "subnet", cfg.Subnet),
-		origin:    store.Origin(),
-		slot:      store.Slot(),
-		roster:    roster,
-		tail:      newTail(store, cfg.TailCache),
-		senders:   make(map[string]*sender),
-		core:      core,
-		inbound:   make(map[string]*inbound),
-		barriers:  make(map[*barrier]struct{}),
-		bodyCalls: make(chan struct{}, maxBodyCalls),
-		pulls:     make(chan struct{}, maxPulls),
-		applyWake: make(chan struct{}, 1),
-		timeWake:  make(chan struct{}, 1),
-		confirmed: make(chan struct{}),
+		cfg:        cfg,
+		store:      store,
+		logger:     log.With(cfg.Logger, "subnet", cfg.Subnet),
+		origin:     store.Origin(),
+		slot:       store.Slot(),
+		roster:     roster,
+		tail:       newTail(store, cfg.TailCache),
+		senders:    make(map[string]*sender),
+		core:       core,
+		inbound:    make(map[string]*inbound),
+		barriers:   make(map[*barrier]struct{}),
+		bodyCalls:  make(chan struct{}, maxBodyCalls),
+		pulls:      make(chan struct{}, maxPulls),
+		aheads:     make(map[crdt.Root]*ahead),
+		aheadCalls: make(chan struct{}, maxAheadCalls),
+		applyWake:  make(chan struct{}, 1),
+		timeWake:   make(chan struct{}, 1),
+		confirmed:  make(chan struct{}),
 	}
 	for _, p := range cfg.Peers {
 		g.senders[p.Name] = newSender(g, p)
@@ -127,6 +131,7 @@ func (g *Group) measure() {
 	g.shortfalls = m.shortfalls.WithLabelValues(subnet)
 	g.batchSize = m.batchSize.WithLabelValues(subnet)
 	g.ackWait = m.ackWait.WithLabelValues(subnet)
+	g.aheadWait = m.aheadWait.WithLabelValues(subnet)
 	g.queueOps = m.queueOps.WithLabelValues(subnet)
 	g.queueBytes = m.queueBytes.WithLabelValues(subnet)
 	g.fenced = m.fenced.WithLabelValues(subnet)

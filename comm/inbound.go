@@ -11,6 +11,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
@@ -179,15 +180,17 @@ func (in *inbound) establish() error {
 
 // take handles one message: bodies go to the disk, operations to the state machine.
 func (in *inbound) take(up *Up) error {
+	if up.GetHeartbeat() == nil && up.GetQuestion() == 0 {
+		in.bytes.Add(float64(proto.Size(up)))
+	}
 	for _, c := range up.GetChunks() {
-		root, err := checkChunk(c, in.g.cfg.MaxMessageSize)
+		root, data, err := decodeChunk(c, in.g.cfg.MaxMessageSize)
 		if err != nil {
 			return err
 		}
-		if err := in.g.store.PutBodyChunk(root, int(c.GetIndex()), c.GetData(), c.GetLast()); err != nil {
+		if err := in.g.store.PutBodyChunk(root, int(c.GetIndex()), data, c.GetLast()); err != nil {
 			return fmt.Errorf("store piece %d of body %x: %w", c.GetIndex(), root, err)
 		}
-		in.bytes.Add(float64(len(c.GetData())))
 	}
 	if h := up.GetHeartbeat(); h != nil {
 		if err := in.heartbeat(h); err != nil {
@@ -198,10 +201,11 @@ func (in *inbound) take(up *Up) error {
 		in.question.Store(n)
 		notify(in.wake)
 	}
-	if len(up.GetOperations()) == 0 {
-		return nil
+	ops, err := operations(up)
+	if err != nil || len(ops) == 0 {
+		return err
 	}
-	return in.takeOperations(up.GetOperations())
+	return in.takeOperations(ops)
 }
 
 func (in *inbound) takeOperations(ops []*Operation) error {
@@ -211,7 +215,6 @@ func (in *inbound) takeOperations(ops []*Operation) error {
 		if err != nil {
 			return err
 		}
-		in.bytes.Add(float64(len(e.Data)))
 		entries = append(entries, e)
 	}
 	in.ops.Add(float64(len(entries)))

@@ -19,6 +19,7 @@ type Metrics struct {
 	queueBytes    *prometheus.GaugeVec
 	shortfalls    *prometheus.CounterVec
 	ackWait       *prometheus.HistogramVec
+	aheadWait     *prometheus.HistogramVec
 	missingBodies *prometheus.CounterVec
 	pulledBodies  *prometheus.CounterVec
 	fenced        *prometheus.GaugeVec
@@ -38,9 +39,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		lagOperations: gauge("pluto_replication_lag_operations", "Own operations that the peer has not acknowledged.", peer),
 		connected:     gauge("pluto_replication_connected", "Whether the stream to the peer is up.", peer),
 		sentOps:       counter("pluto_replication_sent_operations_total", "Operations sent to the peer.", peer),
-		sentBytes:     counter("pluto_replication_sent_bytes_total", "Bytes of operations and bodies sent to the peer.", peer),
+		sentBytes:     counter("pluto_replication_sent_bytes_total", "Bytes of operations and bodies sent to the peer, as they are on the line.", peer),
 		receivedOps:   counter("pluto_replication_received_operations_total", "Operations received from the peer, repeated ones too.", peer),
-		receivedBytes: counter("pluto_replication_received_bytes_total", "Bytes of operations and bodies received from the peer.", peer),
+		receivedBytes: counter("pluto_replication_received_bytes_total", "Bytes of operations and bodies received from the peer, as they were on the line.", peer),
 		reconnects:    counter("pluto_replication_reconnects_total", "Attempts to connect to the peer after the first one.", peer),
 		appliedOps:    counter("pluto_replication_applied_operations_total", "Operations of peers applied.", subnet),
 		applyErrors:   counter("pluto_replication_apply_errors_total", "Failed attempts to apply operations of peers.", subnet),
@@ -55,13 +56,17 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "pluto_ack_wait_seconds", Help: "How long changes waited for acknowledgements of peers.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1},
 		}, subnet),
+		aheadWait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pluto_replication_ahead_wait_seconds", Help: "How long large messages waited for their content to get to peers.",
+			Buckets: prometheus.ExponentialBuckets(.01, 4, 8),
+		}, subnet),
 		missingBodies: counter("pluto_replication_missing_bodies_total", "Bodies that were to be sent and are not on this disk.", peer),
 		pulledBodies:  counter("pluto_replication_pulled_bodies_total", "Bodies that were missing on this disk and came from the peer.", peer),
 		fenced:        gauge("pluto_replication_fenced", "1 when this replica found its data to be older than what peers have of it.", subnet),
 	}
 	if r != nil {
 		r.MustRegister(m.lagSeconds, m.lagOperations, m.connected, m.sentOps, m.sentBytes, m.receivedOps, m.receivedBytes,
-			m.reconnects, m.appliedOps, m.applyErrors, m.batchSize, m.queueOps, m.queueBytes, m.shortfalls, m.ackWait,
+			m.reconnects, m.appliedOps, m.applyErrors, m.batchSize, m.queueOps, m.queueBytes, m.shortfalls, m.ackWait, m.aheadWait,
 			m.missingBodies, m.pulledBodies, m.fenced)
 	}
 	return m

@@ -26,15 +26,18 @@ type Chunk_Encoding int32
 
 const (
 	Chunk_PLAIN Chunk_Encoding = 0
+	Chunk_ZSTD  Chunk_Encoding = 1 // a frame that says how much it holds
 )
 
 // Enum value maps for Chunk_Encoding.
 var (
 	Chunk_Encoding_name = map[int32]string{
 		0: "PLAIN",
+		1: "ZSTD",
 	}
 	Chunk_Encoding_value = map[string]int32{
 		"PLAIN": 0,
+		"ZSTD":  1,
 	}
 )
 
@@ -75,6 +78,7 @@ type Up struct {
 	Operations    []*Operation           `protobuf:"bytes,3,rep,name=operations,proto3" json:"operations,omitempty"`
 	Heartbeat     *Heartbeat             `protobuf:"bytes,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	Question      uint64                 `protobuf:"varint,5,opt,name=question,proto3" json:"question,omitempty"` // asks for an acknowledgement at once; rising
+	Packed        []byte                 `protobuf:"bytes,6,opt,name=packed,proto3" json:"packed,omitempty"`      // an Up with further operations, compressed (zstd)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -142,6 +146,13 @@ func (x *Up) GetQuestion() uint64 {
 		return x.Question
 	}
 	return 0
+}
+
+func (x *Up) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
 }
 
 // Down goes back. The first message has the hello and nothing else.
@@ -615,6 +626,105 @@ func (x *BodyRequest) GetRoot() []byte {
 	return nil
 }
 
+// Piece is what goes ahead. The subnet is in the first one.
+type Piece struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Chunk         *Chunk                 `protobuf:"bytes,2,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Piece) Reset() {
+	*x = Piece{}
+	mi := &file_comm_receiver_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Piece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Piece) ProtoMessage() {}
+
+func (x *Piece) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Piece.ProtoReflect.Descriptor instead.
+func (*Piece) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Piece) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *Piece) GetChunk() *Chunk {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+// Taken says that the first so many pieces are on the callee's disk, durable
+// with the operation.
+type Taken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pieces        uint32                 `protobuf:"varint,1,opt,name=pieces,proto3" json:"pieces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taken) Reset() {
+	*x = Taken{}
+	mi := &file_comm_receiver_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taken) ProtoMessage() {}
+
+func (x *Taken) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taken.ProtoReflect.Descriptor instead.
+func (*Taken) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Taken) GetPieces() uint32 {
+	if x != nil {
+		return x.Pieces
+	}
+	return 0
+}
+
 // Heartbeat is sent every second.
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -628,7 +738,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +750,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +763,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Heartbeat) GetUnixMillis() int64 {
@@ -697,7 +807,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +819,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +832,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Ack) GetLogged() []byte {
@@ -768,7 +878,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +890,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +903,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Record) GetName() string {
@@ -843,7 +953,7 @@ var File_comm_receiver_proto protoreflect.FileDescriptor
 const file_comm_receiver_proto_rawDesc = "" +
 	"\n" +
 	"\x13comm/receiver.proto\x12\n" +
-	"pluto.comm\"\xe0\x01\n" +
+	"pluto.comm\"\xf8\x01\n" +
 	"\x02Up\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12)\n" +
 	"\x06chunks\x18\x02 \x03(\v2\x11.pluto.comm.ChunkR\x06chunks\x125\n" +
@@ -851,7 +961,8 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"operations\x18\x03 \x03(\v2\x15.pluto.comm.OperationR\n" +
 	"operations\x123\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x15.pluto.comm.HeartbeatR\theartbeat\x12\x1a\n" +
-	"\bquestion\x18\x05 \x01(\x04R\bquestion\"R\n" +
+	"\bquestion\x18\x05 \x01(\x04R\bquestion\x12\x16\n" +
+	"\x06packed\x18\x06 \x01(\fR\x06packed\"R\n" +
 	"\x04Down\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12!\n" +
 	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\x84\x03\n" +
@@ -881,18 +992,24 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x04deps\x18\x03 \x01(\fR\x04deps\x12\x12\n" +
 	"\x04time\x18\x04 \x01(\x04R\x04time\x12\x16\n" +
 	"\x06bodies\x18\x05 \x03(\fR\x06bodies\x12\x12\n" +
-	"\x04data\x18\x06 \x01(\fR\x04data\"\xa8\x01\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"\xb2\x01\n" +
 	"\x05Chunk\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\fR\x04root\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x12\n" +
 	"\x04last\x18\x03 \x01(\bR\x04last\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x126\n" +
-	"\bencoding\x18\x05 \x01(\x0e2\x1a.pluto.comm.Chunk.EncodingR\bencoding\"\x15\n" +
+	"\bencoding\x18\x05 \x01(\x0e2\x1a.pluto.comm.Chunk.EncodingR\bencoding\"\x1f\n" +
 	"\bEncoding\x12\t\n" +
-	"\x05PLAIN\x10\x00\"9\n" +
+	"\x05PLAIN\x10\x00\x12\b\n" +
+	"\x04ZSTD\x10\x01\"9\n" +
 	"\vBodyRequest\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x12\n" +
-	"\x04root\x18\x02 \x01(\fR\x04root\"n\n" +
+	"\x04root\x18\x02 \x01(\fR\x04root\"H\n" +
+	"\x05Piece\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12'\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x11.pluto.comm.ChunkR\x05chunk\"\x1f\n" +
+	"\x05Taken\x12\x16\n" +
+	"\x06pieces\x18\x01 \x01(\rR\x06pieces\"n\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vunix_millis\x18\x01 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
@@ -911,10 +1028,11 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x04slot\x18\x03 \x01(\rR\x04slot\x12\x18\n" +
 	"\ahighest\x18\x04 \x01(\x04R\ahighest\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\x06R\tconfirmed\x12\x12\n" +
-	"\x04sure\x18\x06 \x01(\fR\x04sure2s\n" +
+	"\x04sure\x18\x06 \x01(\fR\x04sure2\xa6\x01\n" +
 	"\bReceiver\x121\n" +
 	"\tReplicate\x12\x0e.pluto.comm.Up\x1a\x10.pluto.comm.Down(\x010\x01\x124\n" +
-	"\x04Body\x12\x17.pluto.comm.BodyRequest\x1a\x11.pluto.comm.Chunk0\x01B Z\x1egithub.com/go-pluto/pluto/commb\x06proto3"
+	"\x04Body\x12\x17.pluto.comm.BodyRequest\x1a\x11.pluto.comm.Chunk0\x01\x121\n" +
+	"\x05Ahead\x12\x11.pluto.comm.Piece\x1a\x11.pluto.comm.Taken(\x010\x01B Z\x1egithub.com/go-pluto/pluto/commb\x06proto3"
 
 var (
 	file_comm_receiver_proto_rawDescOnce sync.Once
@@ -929,7 +1047,7 @@ func file_comm_receiver_proto_rawDescGZIP() []byte {
 }
 
 var file_comm_receiver_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_comm_receiver_proto_goTypes = []any{
 	(Chunk_Encoding)(0), // 0: pluto.comm.Chunk.Encoding
 	(*Up)(nil),          // 1: pluto.comm.Up
@@ -939,28 +1057,33 @@ var file_comm_receiver_proto_goTypes = []any{
 	(*Operation)(nil),   // 5: pluto.comm.Operation
 	(*Chunk)(nil),       // 6: pluto.comm.Chunk
 	(*BodyRequest)(nil), // 7: pluto.comm.BodyRequest
-	(*Heartbeat)(nil),   // 8: pluto.comm.Heartbeat
-	(*Ack)(nil),         // 9: pluto.comm.Ack
-	(*Record)(nil),      // 10: pluto.comm.Record
+	(*Piece)(nil),       // 8: pluto.comm.Piece
+	(*Taken)(nil),       // 9: pluto.comm.Taken
+	(*Heartbeat)(nil),   // 10: pluto.comm.Heartbeat
+	(*Ack)(nil),         // 11: pluto.comm.Ack
+	(*Record)(nil),      // 12: pluto.comm.Record
 }
 var file_comm_receiver_proto_depIdxs = []int32{
 	3,  // 0: pluto.comm.Up.hello:type_name -> pluto.comm.Hello
 	6,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
 	5,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
-	8,  // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
+	10, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
 	3,  // 4: pluto.comm.Down.hello:type_name -> pluto.comm.Hello
-	9,  // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
+	11, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
 	4,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
 	0,  // 7: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
-	1,  // 8: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
-	7,  // 9: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
-	2,  // 10: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
-	6,  // 11: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	6,  // 8: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
+	1,  // 9: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
+	7,  // 10: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
+	8,  // 11: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
+	2,  // 12: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
+	6,  // 13: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
+	9,  // 14: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_comm_receiver_proto_init() }
@@ -974,7 +1097,7 @@ func file_comm_receiver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comm_receiver_proto_rawDesc), len(file_comm_receiver_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

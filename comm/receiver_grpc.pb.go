@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Receiver_Replicate_FullMethodName = "/pluto.comm.Receiver/Replicate"
 	Receiver_Body_FullMethodName      = "/pluto.comm.Receiver/Body"
+	Receiver_Ahead_FullMethodName     = "/pluto.comm.Receiver/Ahead"
 )
 
 // ReceiverClient is the client API for Receiver service.
@@ -38,6 +39,11 @@ type ReceiverClient interface {
 	// Body sends a message's content in order, the last chunk last. NOT_FOUND
 	// says that the callee does not have all of it.
 	Body(ctx context.Context, in *BodyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
+	// Ahead brings a content, piece by piece in order, of which the caller has no
+	// operation yet, and gets back how many pieces were taken. The operation
+	// comes on the stream of Replicate, with the pieces that did not come here.
+	// The call ends when either side ends it; the content need not be whole.
+	Ahead(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Piece, Taken], error)
 }
 
 type receiverClient struct {
@@ -80,6 +86,19 @@ func (c *receiverClient) Body(ctx context.Context, in *BodyRequest, opts ...grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Receiver_BodyClient = grpc.ServerStreamingClient[Chunk]
 
+func (c *receiverClient) Ahead(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Piece, Taken], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Receiver_ServiceDesc.Streams[2], Receiver_Ahead_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Piece, Taken]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_AheadClient = grpc.BidiStreamingClient[Piece, Taken]
+
 // ReceiverServer is the server API for Receiver service.
 // All implementations must embed UnimplementedReceiverServer
 // for forward compatibility.
@@ -95,6 +114,11 @@ type ReceiverServer interface {
 	// Body sends a message's content in order, the last chunk last. NOT_FOUND
 	// says that the callee does not have all of it.
 	Body(*BodyRequest, grpc.ServerStreamingServer[Chunk]) error
+	// Ahead brings a content, piece by piece in order, of which the caller has no
+	// operation yet, and gets back how many pieces were taken. The operation
+	// comes on the stream of Replicate, with the pieces that did not come here.
+	// The call ends when either side ends it; the content need not be whole.
+	Ahead(grpc.BidiStreamingServer[Piece, Taken]) error
 	mustEmbedUnimplementedReceiverServer()
 }
 
@@ -110,6 +134,9 @@ func (UnimplementedReceiverServer) Replicate(grpc.BidiStreamingServer[Up, Down])
 }
 func (UnimplementedReceiverServer) Body(*BodyRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method Body not implemented")
+}
+func (UnimplementedReceiverServer) Ahead(grpc.BidiStreamingServer[Piece, Taken]) error {
+	return status.Error(codes.Unimplemented, "method Ahead not implemented")
 }
 func (UnimplementedReceiverServer) mustEmbedUnimplementedReceiverServer() {}
 func (UnimplementedReceiverServer) testEmbeddedByValue()                  {}
@@ -150,6 +177,13 @@ func _Receiver_Body_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Receiver_BodyServer = grpc.ServerStreamingServer[Chunk]
 
+func _Receiver_Ahead_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ReceiverServer).Ahead(&grpc.GenericServerStream[Piece, Taken]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_AheadServer = grpc.BidiStreamingServer[Piece, Taken]
+
 // Receiver_ServiceDesc is the grpc.ServiceDesc for Receiver service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -168,6 +202,12 @@ var Receiver_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Body",
 			Handler:       _Receiver_Body_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Ahead",
+			Handler:       _Receiver_Ahead_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "comm/receiver.proto",

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/go-pluto/pluto/comm/causal"
 	"github.com/go-pluto/pluto/crdt"
@@ -34,6 +36,10 @@ type sender struct {
 	mute   atomic.Bool                     // it left a question unanswered
 	used   announcer                       // of run
 	conn   atomic.Pointer[grpc.ClientConn] // that of the stream; nil while there is none
+	lines  chan struct{}                   // one for each content that is being sent ahead
+
+	aheadMu sync.Mutex
+	taken   map[crdt.Root]int // pieces of contents that went ahead by the present connection
 
 	sentOps, sentBytes, reconnects, missing, pulled prometheus.Counter
 	connected, lagOps, lagSeconds                   prometheus.Gauge
@@ -47,6 +53,8 @@ func newSender(g *Group, p Member) *sender {
 		logger:     log.With(g.logger, "peer", p.Name, "addr", p.Addr),
 		wake:       make(chan struct{}, 1),
 		hint:       make(chan struct{}, 1),
+		lines:      make(chan struct{}, aheadLines),
+		taken:      make(map[crdt.Root]int),
 		sentOps:    m.sentOps.WithLabelValues(g.cfg.Subnet, p.Name),
 		sentBytes:  m.sentBytes.WithLabelValues(g.cfg.Subnet, p.Name),
 		reconnects: m.reconnects.WithLabelValues(g.cfg.Subnet, p.Name),
@@ -241,6 +249,7 @@ func (s *sender) disconnect() {
 	})
 	s.g.answered(s.member.Name, math.MaxUint64, nil) // nobody waits for it any more
 	s.used = announcer{}
+	s.forget()
 }
 
 // readAcks takes acknowledgements of a peer's incarnation until the stream ends,
@@ -279,54 +288,63 @@ func (s *sender) readAcks(stream upStream, origin crdt.Origin) error {
 	}
 }
 
+// line is the stream to a peer with what is said on it beside operations.
+type line struct {
+	s      *sender
+	stream upStream
+	beat   <-chan time.Time
+	asked  uint64 // the last question
+}
+
 // send sends what there is until the stream breaks. The first heartbeat tells
 // the peer that its hello was accepted.
 func (s *sender) send(ctx context.Context, stream upStream) error {
 	beat := time.NewTicker(s.g.cfg.Heartbeat)
 	defer beat.Stop()
+	l := &line{s: s, stream: stream, beat: beat.C}
 	if err := s.heartbeat(stream); err != nil {
 		return err
 	}
-	for sent := uint64(0); ; {
-		if n := s.asked.Load(); n > sent {
-			sent = n
-			if err := stream.Send(&Up{Question: n}); err != nil {
-				return err
-			}
+	for {
+		if err := l.speak(); err != nil {
+			return err
 		}
 		var next causal.Read
 		var more bool
 		s.g.step(func(_ time.Time, m *causal.Machine) { next, more = m.Next(s.member.Name) })
 		if more {
-			if err := s.sendRange(ctx, stream, next); err != nil {
+			if err := s.sendRange(ctx, l, next); err != nil {
 				return err
 			}
+			continue
 		}
-		if err := s.pause(ctx, stream, beat.C, more); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-beat.C:
+			if err := s.heartbeat(stream); err != nil {
+				return err
+			}
+		case <-s.wake:
 		}
 	}
 }
 
-// pause sends the heartbeat if it is time, and waits until there may be
-// something to send unless there is more already.
-func (s *sender) pause(ctx context.Context, stream upStream, beat <-chan time.Time, more bool) error {
-	if more {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-beat:
-			return s.heartbeat(stream)
-		default:
-			return nil
+// speak sends what must not wait behind operations and contents: a question, and
+// the heartbeat if it is time.
+func (l *line) speak() error {
+	if n := l.s.asked.Load(); n > l.asked {
+		l.asked = n
+		if err := l.stream.Send(&Up{Question: n}); err != nil {
+			return err
 		}
 	}
 	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-beat:
-		return s.heartbeat(stream)
-	case <-s.wake:
+	case <-l.stream.Context().Done():
+		return l.stream.Context().Err()
+	case <-l.beat:
+		return l.s.heartbeat(l.stream)
+	default:
 		return nil
 	}
 }
@@ -342,7 +360,7 @@ func (s *sender) heartbeat(stream upStream) error {
 }
 
 // sendRange reads operations from the log and sends them.
-func (s *sender) sendRange(ctx context.Context, stream upStream, r causal.Read) error {
+func (s *sender) sendRange(ctx context.Context, l *line, r causal.Read) error {
 	list, err := s.g.tail.read(r.Origin, r.From, r.To, r.Bytes)
 	if err != nil {
 		return fmt.Errorf("read operations of %s from %d: %w", r.Origin, r.From, err)
@@ -351,7 +369,7 @@ func (s *sender) sendRange(ctx context.Context, stream upStream, r causal.Read) 
 		return fmt.Errorf("operation %d of %s is not in the log, which should go to %d", r.From, r.Origin, r.To)
 	}
 	s.g.step(func(_ time.Time, m *causal.Machine) { list = m.Sending(s.member.Name, list) })
-	f := frame{s: s, stream: stream, up: &Up{}}
+	f := frame{s: s, line: l, up: &Up{}}
 	for i := range list {
 		if err := f.add(ctx, &list[i]); err != nil {
 			return err
@@ -362,10 +380,10 @@ func (s *sender) sendRange(ctx context.Context, stream upStream, r causal.Read) 
 
 // frame is a message that is being filled.
 type frame struct {
-	s      *sender
-	stream upStream
-	up     *Up
-	bytes  int
+	s     *sender
+	line  *line
+	up    *Up
+	bytes int
 }
 
 // add puts an operation into the message, after the bodies that it brings, and
@@ -386,8 +404,9 @@ func (f *frame) add(ctx context.Context, e *Entry) error {
 	return nil
 }
 
+// addBody adds the pieces of a content, but for those that went ahead.
 func (f *frame) addBody(ctx context.Context, root crdt.Root) error {
-	for i := 0; ; i++ {
+	for i := f.s.takeAhead(root); ; i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -405,7 +424,7 @@ func (f *frame) addBody(ctx context.Context, root crdt.Root) error {
 		if err := f.reserve(len(data) + len(root)); err != nil {
 			return err
 		}
-		f.up.Chunks = append(f.up.Chunks, &Chunk{Root: root[:], Index: uint32(i), Last: last, Data: data})
+		f.up.Chunks = append(f.up.Chunks, encodeChunk(root, i, last, data))
 		if last {
 			return nil
 		}
@@ -423,15 +442,20 @@ func (f *frame) reserve(n int) error {
 	return nil
 }
 
+// flush sends the message, if there is something in it.
 func (f *frame) flush() error {
 	if len(f.up.Chunks) == 0 && len(f.up.Operations) == 0 {
 		return nil
 	}
-	if err := f.stream.Send(f.up); err != nil {
+	operations := len(f.up.Operations)
+	if err := packOperations(f.up); err != nil {
 		return err
 	}
-	f.s.sentOps.Add(float64(len(f.up.Operations)))
-	f.s.sentBytes.Add(float64(f.bytes))
+	if err := f.line.stream.Send(f.up); err != nil {
+		return err
+	}
+	f.s.sentOps.Add(float64(operations))
+	f.s.sentBytes.Add(float64(proto.Size(f.up)))
 	f.up, f.bytes = &Up{}, 0
-	return nil
+	return f.line.speak()
 }

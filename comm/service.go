@@ -56,12 +56,20 @@ func (s *Service) Add(g *Group) {
 	s.groups[g.cfg.Subnet] = g
 }
 
+// streamWindow is how many bytes of a stream may be under way or wait to be read:
+// 50 MB a second at a round trip of 160 ms.
+const streamWindow = 8 << 20
+
 // ServerOptions returns what a grpc.Server that carries a Service needs: limits,
 // and signs of life on the connection.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxFrame),
 		grpc.MaxConcurrentStreams(64),
+		// Fixed, so that a stream over a long way has its full rate from the
+		// first byte on, and a bound.
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(2 * streamWindow),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 5 * time.Second, Timeout: 5 * time.Second}),
 		grpc.MaxHeaderListSize(16 << 10),

@@ -42,6 +42,9 @@ type Store interface {
 	// BodyChunk returns a piece of a content: data, and whether it is the last.
 	// nil and false when the content is not here.
 	BodyChunk(root crdt.Root, index int) (data []byte, last bool, err error)
+	// StagedChunk returns a piece of a content that is still coming in, of which
+	// Group.BodyGrows was told; nil when it has gone.
+	StagedChunk(root crdt.Root, index int) ([]byte, error)
 	// PutBodyChunk stores a piece, durable with the next Apply. Idempotent.
 	PutBodyChunk(root crdt.Root, index int, data []byte, last bool) error
 

@@ -77,19 +77,3 @@ func decodeRoot(b []byte) (crdt.Root, error) {
 	copy(root[:], b)
 	return root, nil
 }
-
-// checkChunk refuses a piece of a body that no sender makes.
-func checkChunk(c *Chunk, maxMessageSize int64) (crdt.Root, error) {
-	root, err := decodeRoot(c.GetRoot())
-	switch {
-	case err != nil:
-		return root, err
-	case c.GetEncoding() != Chunk_PLAIN:
-		return root, fmt.Errorf("%w: body in unknown encoding %d", causal.ErrProtocol, c.GetEncoding())
-	case len(c.GetData()) > MaxChunk:
-		return root, fmt.Errorf("%w: piece of a body has %d bytes, limit %d", causal.ErrProtocol, len(c.GetData()), MaxChunk)
-	case int64(c.GetIndex()) > maxMessageSize:
-		return root, fmt.Errorf("%w: piece %d of a body, messages have at most %d bytes", causal.ErrProtocol, c.GetIndex(), maxMessageSize)
-	}
-	return root, nil
-}

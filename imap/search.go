@@ -35,9 +35,6 @@ func (s *session) searchMessages(c *wire.Command, uid bool) error {
 
 // runSearch finds messages and tells of them.
 func (s *session) runSearch(tag string, p *program, uid bool) error {
-	if err := s.box.unused(tag, &p.answer); err != nil {
-		return err
-	}
 	if err := s.witness(p.open); err != nil {
 		return err
 	}
@@ -57,9 +54,6 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	}
 	if err != nil {
 		return err
-	}
-	if p.answer.options&findUpdate != 0 {
-		s.follow(&searchContext{tag: tag, uid: uid, program: *p, found: s.box.uidsAt(found)})
 	}
 	return f.failed
 }
@@ -204,8 +198,6 @@ func (f *finder) meetsIndex(k *criterion) bool {
 		return true
 	case searchSet:
 		return contains(k.spans, f.place)
-	case searchUIDs:
-		return inRanges(k.set.Ranges, uint32(m.UID))
 	case searchFlag:
 		return m.Flags&k.flag != 0
 	case searchKeyword:

@@ -29,8 +29,6 @@ type selection struct {
 	recents  int       // as in the last RECENT response
 	keywords []string  // as in the last FLAGS response
 
-	contexts []*searchContext // searches that the client follows
-
 	announced   []span // places in told whose flags the current command has told,
 	announcedAt ModSeq // as they were at this MODSEQ
 

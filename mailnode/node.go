@@ -179,6 +179,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 	}
 	replica.SetReplicator(group)
 	replica.SetBodySource(group)
+	replica.SetBodySink(group)
 	primary := n.opts.Node.Role == config.RoleWorker
 	return &member{subnet: subnet, primary: primary, replica: replica, group: group}, nil
 }

@@ -250,3 +250,13 @@ func (r *Replica) BodyChunk(root crdt.Root, index int) ([]byte, bool, error) {
 	}
 	return data, false, nil
 }
+
+// StagedChunk returns a full piece of a content that was staged here; nil when it
+// has gone. See comm.Store.
+func (r *Replica) StagedChunk(root crdt.Root, index int) ([]byte, error) {
+	if err := r.store.enter(); err != nil {
+		return nil, err
+	}
+	defer r.store.leave()
+	return r.store.get(r.keys.chunk(nil, root, uint32(index)))
+}

@@ -39,8 +39,8 @@
 // order of batches), then one of accountTable.mu, publisher.pub, Replica.durable,
 // ticker.mu, tokens.mu, upkeep.mu, collector.mu, contents.mu, puller.mu, Store.mu,
 // which are held for moments. Of these only accountTable.mu encloses another,
-// Store.mu. The Replicator and the BodySource are called
-// with none of them held, so that it may call back.
+// Store.mu. The Replicator, the BodySource and
+// the BodySink are called with none of them held, so that they may call back.
 //
 // # Files
 //

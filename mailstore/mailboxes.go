@@ -202,7 +202,7 @@ func (s *Account) Append(ctx context.Context, name string, messages []NewMessage
 	return out, nil
 }
 
-// add adds staged messages by what prepare returns; after (may be nil) runs when
+// add adds staged messages by what prepare returns, after large ones were sent ahead; after (may be nil) runs when
 // that has been applied.
 func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
 	prepare func(*tx, crdt.MailboxID, []crdt.Added) ([]crdt.Payload, error),
@@ -210,6 +210,9 @@ func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
 ) (Appended, error) {
 	var out Appended
 	var box crdt.MailboxID
+	for i := range messages {
+		messages[i].Staging.ahead(ctx)
+	}
 	c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) {
 		b, err := t.lookup(name)
 		if err != nil {

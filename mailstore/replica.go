@@ -102,6 +102,7 @@ type Replica struct {
 	puller    puller
 
 	replicator atomic.Pointer[Replicator]
+	sink       atomic.Pointer[BodySink]
 	told       teller
 	refusal    atomic.Pointer[error]
 

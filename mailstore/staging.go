@@ -100,6 +100,7 @@ func (s *Staging) flush() error {
 	}
 	s.flushed++
 	s.buf = s.buf[:0]
+	s.grown()
 	return nil
 }
 
@@ -139,6 +140,7 @@ func (s *Staging) Discard() {
 		return
 	}
 	s.end(stagingDropped)
+	s.dropped()
 	s.buf = nil
 	if s.flushed == 0 || s.r.store.Err() != nil || s.r.store.enter() != nil {
 		return // the next start sweeps up what was written

@@ -138,6 +138,13 @@ func (m *Machine) expire(now time.Time) {
 	}
 }
 
+// KeepsUp reports whether a peer is connected and has all own operations but the
+// youngest.
+func (m *Machine) KeepsUp(now time.Time, name string) bool {
+	p := m.peer(name)
+	return p != nil && p.connected && !p.behind && m.caughtUp(now, p)
+}
+
 // caughtUp reports whether a peer has all own operations but the youngest:
 // under steady writes it never has quite all.
 func (m *Machine) caughtUp(now time.Time, p *peer) bool {

@@ -286,6 +286,12 @@ func (s *Store) BodyChunk(root crdt.Root, index int) ([]byte, bool, error) {
 	return s.bodies[root][index], index == s.ends[root], nil
 }
 
+// StagedChunk implements [comm.Store].
+func (s *Store) StagedChunk(root crdt.Root, index int) ([]byte, error) {
+	data, _, err := s.BodyChunk(root, index)
+	return data, err
+}
+
 // PutBodyChunk implements [comm.Store].
 func (s *Store) PutBodyChunk(root crdt.Root, index int, data []byte, last bool) error {
 	if s.OnPut != nil {
