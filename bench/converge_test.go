@@ -48,6 +48,7 @@ func TestConvergeBadServer(t *testing.T) {
 		{"doubles", &fakeServer{appendFault: every(5, doubleIt)}, "times"},
 		{"damages", &fakeServer{appendFault: every(5, damageIt)}, "checksum"},
 		{"gives UIDs again", &fakeServer{reuseUIDs: true}, "denotes"},
+		{"pretends STORE", &fakeServer{pretendStore: true}, "should be true since UID STORE"},
 		{"hangs up", &fakeServer{hangUp: 50}, "connection of"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -123,13 +124,13 @@ func TestLedger(t *testing.T) {
 		{"moved away elsewhere, gone", func(l *ledger) { put(l, "a"); l.leaving(1, "a") }, nil, "missing"},
 		{"foreign", func(*ledger) {}, []viewRow{row(1, "x", "")}, "nobody put there"},
 		{"other mailbox", func(l *ledger) { l.trying(1, "a"); l.added(1, "a") }, nil, ""},
-		{"flag", func(l *ledger) { put(l, "a"); l.flagging(0, "a", 1, seen) }, []viewRow{row(1, "a", `\Seen`)}, ""},
-		{"flag lost", func(l *ledger) { put(l, "a"); l.flagging(0, "a", 1, seen) }, []viewRow{row(1, "a", "")}, `\Seen should be true`},
-		{"flag unsure", func(l *ledger) { put(l, "a"); l.flagging(0, "a", 1, seen); l.unflagged(0, "a", seen) }, []viewRow{row(1, "a", "")}, ""},
+		{"flag", func(l *ledger) { put(l, "a"); l.flagging(0, "a", 1, "STORE", seen) }, []viewRow{row(1, "a", `\Seen`)}, ""},
+		{"flag lost", func(l *ledger) { put(l, "a"); l.flagging(0, "a", 1, "STORE", seen) }, []viewRow{row(1, "a", "")}, `\Seen should be true since STORE`},
+		{"flag unsure", func(l *ledger) { put(l, "a"); l.flagging(0, "a", 1, "STORE", seen); l.unflagged(0, "a", seen) }, []viewRow{row(1, "a", "")}, ""},
 		{"flag of two sessions", func(l *ledger) {
 			put(l, "a")
-			l.flagging(0, "a", 1, seen)
-			l.flagging(0, "a", 2, map[string]bool{`\Seen`: false})
+			l.flagging(0, "a", 1, "STORE", seen)
+			l.flagging(0, "a", 2, "STORE", map[string]bool{`\Seen`: false})
 		}, []viewRow{row(1, "a", `\Seen`)}, ""},
 		{"UID of two messages", func(l *ledger) { l.saw(0, 9, 1, "a", "A"); l.saw(0, 9, 1, "b", "B") }, nil, "denotes"},
 		{"UID in two mailboxes", func(l *ledger) { l.saw(0, 9, 1, "a", "A"); l.saw(1, 9, 1, "b", "B") }, nil, ""},

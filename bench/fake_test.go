@@ -17,9 +17,10 @@ import (
 // one lock, and just the commands that Converge and Lag send. It can be told to
 // do wrong.
 type fakeServer struct {
-	appendFault func(n int) fault // for the n-th APPEND, from 1
-	reuseUIDs   bool              // the UID of the last message is given again after it is gone
-	hangUp      int               // every so many commands a connection is closed without answer; 0: never
+	appendFault  func(n int) fault // for the n-th APPEND, from 1
+	reuseUIDs    bool              // the UID of the last message is given again after it is gone
+	pretendStore bool              // STORE shows the new flags and does not keep them
+	hangUp       int               // every so many commands a connection is closed without answer; 0: never
 
 	mu       sync.Mutex
 	changed  *sync.Cond // broadcast after every command
@@ -266,6 +267,9 @@ func (x *fakeSession) store(uid uint32, item string, flags []string) {
 	m := x.find(uid)
 	if m == nil {
 		return
+	}
+	if before := slices.Clone(m.flags); x.s.pretendStore {
+		defer func() { m.flags = before }()
 	}
 	if item == "FLAGS" {
 		m.flags = nil

@@ -44,8 +44,9 @@ type fate struct {
 // flagFate is what is known about one flag of a message.
 type flagFate struct {
 	set     bool
-	session int  // who changed it
-	unsure  bool // several did, or an answer did not come
+	session int    // who changed it
+	last    string // the last command that did, where and when
+	unsure  bool   // several did, or an answer did not come
 }
 
 const maxViolations = 50
@@ -171,9 +172,9 @@ func (l *ledger) removed(box int, id string) {
 	l.fate(box, id).removed = true
 }
 
-// flagging notes, before it is sent, that a session changes flags to what set
-// says. Until flagged follows, the outcome is not sure.
-func (l *ledger) flagging(box int, id string, session int, change map[string]bool) {
+// flagging notes, before it is sent, that a session's command sets and unsets
+// flags as change says.
+func (l *ledger) flagging(box int, id string, session int, command string, change map[string]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := l.fate(box, id)
@@ -184,7 +185,7 @@ func (l *ledger) flagging(box int, id string, session int, change map[string]boo
 			f.flags[name] = x
 		}
 		x.unsure = x.unsure || x.session != session
-		x.set = set
+		x.set, x.last = set, command
 	}
 }
 
@@ -243,7 +244,7 @@ func (l *ledger) auditFlags(name, id string, f *fate, row viewRow) {
 	for _, flag := range slices.Sorted(maps.Keys(f.flags)) {
 		x := f.flags[flag]
 		if !x.unsure && hasFlag(row.flags, flag) != x.set {
-			l.violateLocked("%s: %s (UID %d): %s should be %v, flags are (%s)", name, id, row.uid, flag, x.set, row.flags)
+			l.violateLocked("%s: %s (UID %d): %s should be %v since %s, flags are (%s)", name, id, row.uid, flag, x.set, x.last, row.flags)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-pluto/pluto/bench/imapc"
 )
@@ -186,12 +187,13 @@ func (w *convergeWriter) store() error {
 }
 
 // change sends a STORE. It is certain only when the server showed the message's
-// new flags: one that somebody expunged meanwhile is passed over.
+// new flags: one that somebody expunged meanwhile may be passed over.
 func (w *convergeWriter) change(r viewRow, item string, change map[string]bool) error {
 	l := w.c.ledger
-	l.flagging(w.v.box, r.id, w.session, change)
+	command := fmt.Sprintf("UID STORE %d %s", r.uid, item)
+	l.flagging(w.v.box, r.id, w.session, fmt.Sprintf("%s at %s, %s", command, w.v.where, time.Now().Format("15:04:05.000")), change)
 	told := false
-	_, err := w.v.conn.Do(fmt.Sprintf("UID STORE %d %s", r.uid, item), func(x *imapc.Response) {
+	_, err := w.v.conn.Do(command, func(x *imapc.Response) {
 		if x.Name != "FETCH" {
 			return
 		}

@@ -77,6 +77,8 @@ func init() { // the tables refer to handlers that refer to the tables
 		"SORT":     {selectedState, syncFlags, (*session).sort, "SORT completed"},
 		"THREAD":   {selectedState, syncFlags, (*session).thread, "THREAD completed"},
 		"REPLACE":  {selectedState, syncAll, (*session).replace, "REPLACE completed"},
+
+		"CANCELUPDATE": {selectedState, syncAll, (*session).cancelUpdate, "CANCELUPDATE completed"},
 	}
 	uidCommands = map[string]*command{
 		"UID EXPUNGE": {selectedState, syncAll, (*session).uidExpunge, "UID EXPUNGE completed"},

@@ -8,7 +8,7 @@ import (
 )
 
 // findOptions is a set of the result options of SEARCH (RFC 4731 section 3.1,
-// RFC 5182, RFC 9394).
+// RFC 5182, RFC 9394, RFC 5267 section 4).
 type findOptions uint8
 
 const (
@@ -18,10 +18,13 @@ const (
 	findCount
 	findSave
 	findPartial
+	findContext // a hint that has no meaning here
+	findUpdate
 )
 
 var findNames = map[string]findOptions{
 	"MIN": findMin, "MAX": findMax, "ALL": findAll, "COUNT": findCount, "SAVE": findSave, "PARTIAL": findPartial,
+	"CONTEXT": findContext, "UPDATE": findUpdate,
 }
 
 // findReturn is what a client wants to know of what a SEARCH finds.
@@ -60,7 +63,7 @@ func (r *findReturn) read(c *wire.Command) error {
 	if r.options&(findAll|findPartial) == findAll|findPartial {
 		return badSyntax("ALL and PARTIAL exclude each other") // RFC 9394 section 3.1
 	}
-	if r.options == 0 {
+	if r.options&^findContext == 0 {
 		r.options = findAll
 	}
 	return nil
@@ -177,7 +180,7 @@ func (r *findReturn) chosen(found []span) []span {
 // tellFound appends an ESEARCH response (RFC 9051 section 7.3.4). mod, if it is not
 // 0, is the highest MODSEQ of the messages that it speaks of.
 func (s *session) tellFound(tag string, uid bool, r *findReturn, found []span, mod ModSeq) error {
-	if r.options == findSave {
+	if r.options&^(findContext|findUpdate) == findSave {
 		return nil
 	}
 	buf := append(s.out.buf, "* ESEARCH (TAG "...)

@@ -162,10 +162,14 @@ func (f *fetcher) prepare(m *Message) (err error) {
 		f.release()
 		return errUnknownCTE
 	}
+	if f.lazy {
+		return f.prepareLazy(m)
+	}
 	return nil
 }
 
 func (f *fetcher) release() {
+	f.structure = nil
 	if f.body == nil {
 		return
 	}
@@ -231,6 +235,8 @@ func (f *fetcher) item(it *fetchItem, m *Message) error {
 		return f.binary(it)
 	case fetchBinarySize:
 		return f.binarySize(it)
+	case fetchPreview, fetchLazyPreview:
+		return f.preview()
 	}
 	f.out.buf = buf
 	return nil

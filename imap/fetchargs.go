@@ -25,6 +25,8 @@ const (
 	fetchThreadID
 	fetchBinary     // content without its transfer encoding
 	fetchBinarySize // the size of that
+	fetchPreview
+	fetchLazyPreview // if it is at hand
 )
 
 // fetchItem is one data item of FETCH.
@@ -46,6 +48,7 @@ type fetchArgs struct {
 	structure bool // they need the structure
 	body      bool // they need the content
 	binary    bool // they need it decoded
+	lazy      bool // they take structure and content if those are at hand
 
 	partial partialRange // of the messages, zero: all of them
 }
@@ -145,6 +148,7 @@ var argumentItems = map[string]func(*wire.Command) (fetchItem, error){
 	"BINARY":      readBinaryItem,
 	"BINARY.PEEK": readBinaryItem,
 	"BINARY.SIZE": readBinarySize,
+	"PREVIEW":     readPreviewItem,
 }
 
 // add adds an item. seen says whether it sets \Seen if it is content.
@@ -163,6 +167,10 @@ func (a *fetchArgs) add(it fetchItem, seen bool) {
 	case fetchBinary, fetchBinarySize:
 		a.body, a.structure, a.binary = true, true, true
 		a.seen = a.seen || seen && it.kind == fetchBinary
+	case fetchPreview:
+		a.body, a.structure = true, true
+	case fetchLazyPreview:
+		a.lazy = true
 	}
 	a.items = append(a.items, it)
 }

@@ -20,6 +20,9 @@ const (
 	maxSortKeyBytes = 1 << 10   // of a text that messages are sorted by; what is beyond does not count
 	maxSortBytes    = 128 << 20 // of all texts, or identifiers, of one SORT or THREAD
 
+	maxContexts       = 16      // searches that a session follows
+	maxContextResults = 1 << 20 // of all of them together, but for the first
+
 	maxHeaderBytes = 4 << 20 // of a header that is looked into; what is beyond is not seen
 
 	maxBadInRow = 25 // commands in a row that are no IMAP: then it is no IMAP client

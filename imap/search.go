@@ -35,6 +35,9 @@ func (s *session) searchMessages(c *wire.Command, uid bool) error {
 
 // runSearch finds messages and tells of them.
 func (s *session) runSearch(tag string, p *program, uid bool) error {
+	if err := s.box.unused(tag, &p.answer); err != nil {
+		return err
+	}
 	if err := s.witness(p.open); err != nil {
 		return err
 	}
@@ -54,6 +57,9 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if p.answer.options&findUpdate != 0 {
+		s.follow(&searchContext{tag: tag, uid: uid, program: *p, found: s.box.uidsAt(found)})
 	}
 	return f.failed
 }
@@ -198,6 +204,8 @@ func (f *finder) meetsIndex(k *criterion) bool {
 		return true
 	case searchSet:
 		return contains(k.spans, f.place)
+	case searchUIDs:
+		return inRanges(k.set.Ranges, uint32(m.UID))
 	case searchFlag:
 		return m.Flags&k.flag != 0
 	case searchKeyword:

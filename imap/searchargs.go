@@ -29,6 +29,7 @@ const (
 	searchOr
 	searchNot
 	searchSet         // message numbers or UIDs, as places in told
+	searchUIDs        // the same in a search that is followed: UIDs, whatever their places
 	searchFlag        // a system flag is set
 	searchKeyword     // a keyword is set
 	searchRecent      // is \Recent
@@ -55,6 +56,8 @@ type criterion struct {
 	cost    cost
 	kids    []*criterion // of and, or, not
 	spans   []span
+	set     wire.NumSet // that spans are the places of
+	uid     bool        // it is of UIDs
 	flag    Flags
 	number  int64
 	text    string // keyword or field name
@@ -256,7 +259,7 @@ func (p *searchParser) set(uid bool) (*criterion, error) {
 		p.program.open = max(p.program.open, openFrom(set))
 	}
 	// Numbers that do not exist are no error here, as other servers have it.
-	return &criterion{op: searchSet, spans: p.box.appendPlaces(nil, set, uid)}, nil
+	return &criterion{op: searchSet, spans: p.box.appendPlaces(nil, set, uid), set: set, uid: uid}, nil
 }
 
 func (p *searchParser) uids(string) (*criterion, error) { return p.set(true) }

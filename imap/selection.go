@@ -29,6 +29,8 @@ type selection struct {
 	recents  int       // as in the last RECENT response
 	keywords []string  // as in the last FLAGS response
 
+	contexts []*searchContext // searches that the client follows
+
 	announced   []span // places in told whose flags the current command has told,
 	announcedAt ModSeq // as they were at this MODSEQ
 

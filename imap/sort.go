@@ -30,13 +30,18 @@ func (s *session) sortMessages(c *wire.Command, uid bool) error {
 // runSort finds messages and tells of them in order. A sorted result is places
 // as spans too, in the order of the result.
 func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid bool) error {
+	if err := s.box.unused(tag, &p.answer); err != nil {
+		return err
+	}
 	f, found, err := s.findFor(*p)
 	if err != nil {
 		return err
 	}
-	if found, err = f.order(found, criteria); err != nil {
+	table, err := f.order(found, criteria)
+	if err != nil {
 		return err
 	}
+	found = table.spans(s.box.told)
 	if p.answer.options&findSave != 0 {
 		s.box.save(normal(slices.Clone(p.answer.chosen(found))))
 	}
@@ -47,6 +52,9 @@ func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid 
 	}
 	if err != nil {
 		return err
+	}
+	if p.answer.options&findUpdate != 0 {
+		s.follow(&searchContext{tag: tag, uid: uid, program: *p, table: table})
 	}
 	return f.failed
 }
@@ -62,33 +70,19 @@ func (s *session) findFor(p program) (*finder, []span, error) {
 	return f, found, err
 }
 
-// order returns the places in spans sorted. What equal messages have in common
-// does not count: they stay in the order of the mailbox (RFC 5256 section 3).
-func (f *finder) order(spans []span, criteria []sortCriterion) ([]span, error) {
-	n := count(spans)
-	t := sortTable{criteria: criteria, columns: make([]sortColumn, len(criteria))}
-	for k, c := range criteria {
-		t.columns[k] = newSortColumn(c.key, n)
-	}
-	places := make([]int32, 0, n)
+// order returns the messages at the places in spans sorted. Equal ones stay in
+// the order of the mailbox (RFC 5256 section 3).
+func (f *finder) order(spans []span, criteria []sortCriterion) (*sortTable, error) {
+	t := newSortTable(criteria, count(spans))
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
-			if err := f.keysOf(i, &t); err != nil {
+			if err := f.keysOf(i, t); err != nil {
 				return nil, err
 			}
-			places = append(places, int32(i))
 		}
 	}
-	rows := make([]int32, n)
-	for r := range rows {
-		rows[r] = int32(r)
-	}
-	slices.SortFunc(rows, t.compare)
-	var sorted []span
-	for _, r := range rows {
-		sorted = addPlace(sorted, int(places[r]))
-	}
-	return sorted, nil
+	slices.SortFunc(t.sorted, t.compare)
+	return t, nil
 }
 
 // keysOf appends a row for the message at a place. One whose structure is gone
@@ -107,12 +101,7 @@ func (f *finder) keysOf(i int, t *sortTable) error {
 			return err
 		}
 	}
-	size := 0
-	for k := range t.columns {
-		t.columns[k].add(&f.scratch, structure)
-		size += len(t.columns[k].texts)
-	}
-	if size > maxSortBytes {
+	if t.add(&f.scratch, structure) > maxSortBytes {
 		return &refusal{"LIMIT", "Too many messages to sort"}
 	}
 	return nil
@@ -135,6 +124,41 @@ func (f *finder) sortStructure() (*mime.Structure, error) {
 type sortTable struct {
 	criteria []sortCriterion
 	columns  []sortColumn
+	uids     []UID
+	sorted   []int32 // rows in the order of the result
+}
+
+func newSortTable(criteria []sortCriterion, n int) *sortTable {
+	t := &sortTable{
+		criteria: criteria, columns: make([]sortColumn, len(criteria)),
+		uids: make([]UID, 0, n), sorted: make([]int32, 0, n),
+	}
+	for k, c := range criteria {
+		t.columns[k] = newSortColumn(c.key, n)
+	}
+	return t
+}
+
+// add appends a row, unsorted, and returns the size of all texts.
+func (t *sortTable) add(m *Message, structure *mime.Structure) (size int) {
+	for k := range t.columns {
+		t.columns[k].add(m, structure)
+		size += len(t.columns[k].texts)
+	}
+	t.sorted = append(t.sorted, int32(len(t.uids)))
+	t.uids = append(t.uids, m.UID)
+	return size
+}
+
+// spans returns the places of the messages in a view, in the order of the result.
+func (t *sortTable) spans(v View) []span {
+	var spans []span
+	for _, row := range t.sorted {
+		if i, ok := v.Find(t.uids[row]); ok {
+			spans = addPlace(spans, i)
+		}
+	}
+	return spans
 }
 
 func (t *sortTable) needStructure() bool {
@@ -151,7 +175,7 @@ func (t *sortTable) compare(a, b int32) int {
 			return d
 		}
 	}
-	return cmp.Compare(a, b)
+	return cmp.Compare(t.uids[a], t.uids[b])
 }
 
 // sortColumn has the values of one key: numbers, or texts one after the other.

@@ -68,6 +68,7 @@ func (s *session) encodeState() []byte {
 		ModSeq:      b.shown,
 		Told:        b.runs,
 		Recent:      b.recent,
+		TooMany:     len(b.contexts) > 0, // the searches that are followed are not in it
 	}
 	return st.append(make([]byte, 0, 64+len(st.Name)+len(st.MailboxID)+3*len(st.Told)))
 }

@@ -33,7 +33,9 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) {
 		// Numbers must stay, and what is new comes after what is expunged:
 		// until they may change, flags are all that can be told.
 		s.announceFlags(b, changed, uid)
+		s.updateContexts(b, changes.Changed, nil)
 	} else {
+		s.shrinkContexts(b, changes.Expunged)
 		s.announceExpunged(b, changes.Expunged)
 		b.told, b.ghosts = b.latest, nil
 		if len(changes.Expunged)+len(changes.Added) > 0 {
@@ -42,6 +44,7 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) {
 			s.stateDirty = stateChanged
 		}
 		s.announceFlags(b, changed, uid)
+		s.updateContexts(b, changes.Changed, changes.Added)
 	}
 	if high := b.latest.HighestModSeq(); high != b.shown {
 		b.shown = high

@@ -149,7 +149,6 @@ func mustSelect(t testing.TB, s *Account, box string) *Mailbox {
 	return m
 }
 
-// tags returns the instances of a view, by rising UID.
 // expunge removes messages as a client does.
 func expunge(ctx context.Context, m *Mailbox, messages []crdt.Tag) error {
 	if _, _, err := m.Store(ctx, messages, FlagChange{Op: crdt.StoreAdd, Flags: Deleted}); err != nil {
@@ -166,6 +165,7 @@ func mustExpunge(t testing.TB, m *Mailbox, messages []crdt.Tag) {
 	}
 }
 
+// tags returns the instances of a view, by rising UID.
 func tags(v *View) []crdt.Tag {
 	var out []crdt.Tag
 	var m Message

@@ -353,6 +353,51 @@ func TestRefusedUIDIsReplaced(t *testing.T) {
 	b.audit(testUser)
 }
 
+// TestCommandsAfterAnotherUID: a session goes on with messages as it knew them,
+// and what it does to one that has got another UID meanwhile is done everywhere.
+func TestCommandsAfterAnotherUID(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	sa, sb := a.session(), b.session()
+	settle(t, a, b)
+	ma := mustSelect(t, sa, "INBOX")
+	for range 3 {
+		mustAppend(t, sb, "INBOX", "of b") // UIDs of slot 2: above those of slot 1
+	}
+	before := mustAppend(t, sa, "INBOX", "of a")
+	mb := mustSelect(t, sb, "INBOX")
+	known := tags(ma.View())
+	b.pull(a) // refused at b: it has shown more
+	settle(t, a, b)
+	if uid := ma.View().UIDAt(3); len(known) != 1 || uid <= before {
+		t.Fatalf("the message had UID %d at a, and has %d", before, uid)
+	}
+	ctx := ctxOf(t)
+	for _, change := range []FlagChange{{Op: crdt.StoreReplace, Keywords: []string{"$Load"}}, {Op: crdt.StoreAdd, Flags: Draft}} {
+		if _, _, err := ma.Store(ctx, known, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ma.Copy(ctx, known, "Archive"); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, a, b)
+	want := fmt.Sprintf("%05b [$Load] of a", Draft)
+	for _, m := range []*Mailbox{ma, mb, mustSelect(t, sa, "Archive"), mustSelect(t, sb, "Archive")} {
+		if got := lines(t, m.s, m.View()); !strings.HasSuffix(got[len(got)-1], want) {
+			t.Errorf("%s has %q, want %q", m.Name(), got, want)
+		}
+	}
+	mustExpunge(t, ma, known)
+	settle(t, a, b)
+	for _, m := range []*Mailbox{ma, mb} {
+		if n := m.View().Len(); n != 3 {
+			t.Errorf("%d messages after the EXPUNGE", n)
+		}
+	}
+	a.audit(testUser)
+	b.audit(testUser)
+}
+
 // TestWaitingSurvivesRestart: what a replica had still to do about a refused
 // UID when it stopped, it does after the start, without any session.
 func TestWaitingSurvivesRestart(t *testing.T) {

@@ -162,6 +162,11 @@ func TestHostile(t *testing.T) {
 		"quoted-printable": "Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\n" + fill("= "),
 		"utf-7":            "Content-Type: text/plain; charset=utf-7\n\n" + fill("+2AA"),
 		"marks":            "Content-Type: text/plain; charset=utf-8\n\n" + fill("\u0308"),
+		"open tags":        "Content-Type: text/html\n\n" + fill("<style>"),
+		"closed tags":      "Content-Type: text/html\n\n" + fill("<style></"),
+		"open comments":    "Content-Type: text/html\n\n" + fill("<!--"),
+		"open values":      "Content-Type: text/html\n\n" + fill("<a x=\""),
+		"blank lines":      "Content-Type: text/plain\n\n" + fill("\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := []byte(text)
@@ -176,6 +181,9 @@ func TestHostile(t *testing.T) {
 			wellFormed(t, s.AppendEnvelope(nil))
 			wellFormed(t, s.AppendBody(nil, true))
 			if _, err := s.MatchBody(bytes.NewReader(data), []*Matcher{NewMatcher("nowhere")}, true); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Preview(bytes.NewReader(data), 200); err != nil {
 				t.Error(err)
 			}
 			header, _ := s.Locate(Section{Specifier: Header})

@@ -139,6 +139,19 @@ func (c *Command) Byte(b byte) bool {
 	return true
 }
 
+// Skip consumes the text if that is what comes next, in any case of its letters.
+func (c *Command) Skip(text string) bool {
+	if c.advance() != nil {
+		return false
+	}
+	r := c.reader
+	if r.end-r.pos < len(text) || !strings.EqualFold(string(r.buf[r.pos:r.pos+len(text)]), text) {
+		return false
+	}
+	r.pos += len(text)
+	return true
+}
+
 // Expect demands the byte b.
 func (c *Command) Expect(b byte) error {
 	if c.Byte(b) {
