@@ -43,7 +43,7 @@ type Group struct {
 	aheads   map[crdt.Root]*ahead
 	applied  error // why the last batch could not be applied; nil if it was
 
-	stable crdt.VC // as the store was told last; clockLoop's
+	stable, expendable crdt.VC // as the store was told last; clockLoop's
 
 	sessions  sessions  // of clients, here
 	elsewhere elsewhere // and at peers

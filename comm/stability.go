@@ -54,19 +54,19 @@ func (g *Group) noteStability() {
 	}
 }
 
-// tellStable gives the store the stable vector when it has grown.
+// tellStable gives the store the stable vectors when they have grown.
 func (g *Group) tellStable() {
 	cut := g.store.Cut()
-	var stable crdt.VC
+	var stable, expendable crdt.VC
 	g.step(func(_ time.Time, m *causal.Machine) {
 		m.SetCut(cut)
-		stable = m.Stable()
+		stable, expendable = m.Stable(), m.Expendable()
 	})
-	if stable.LessEqual(g.stable) {
+	if stable.LessEqual(g.stable) && expendable.LessEqual(g.expendable) {
 		return
 	}
-	g.stable = stable
-	g.store.Stable(stable.Clone())
+	g.stable, g.expendable = stable, expendable
+	g.store.Stable(stable.Clone(), expendable.Clone())
 }
 
 // saveRoster writes what is to be remembered of the peers.

@@ -33,11 +33,13 @@ type Store interface {
 	// Cut returns where the log begins: for each origin the last number that
 	// is no longer in it.
 	Cut() crdt.VC
-	// Stable tells that operations are causally stable (crdt.md 6.2): every
-	// member has logged and applied them, and what is applied here from now on
-	// comes after them. It is called with rising vectors, at most once a
-	// heartbeat, and must not block.
-	Stable(stable crdt.VC)
+	// Stable tells which operations are causally stable: every member has
+	// logged and applied them, and what is applied here from now on comes after
+	// them. Of those that are expendable, which are no fewer, the log and the
+	// contents that they have removed are not needed (crdt.md 6.2): only members
+	// that are behind the log's cut may lack them. It is called with rising
+	// vectors, at most once a heartbeat, and must not block.
+	Stable(stable, expendable crdt.VC)
 
 	// BodyChunk returns a piece of a content: data, and whether it is the last.
 	// nil and false when the content is not here.

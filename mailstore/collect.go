@@ -13,8 +13,9 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// What is causally stable needs no memory of how it came about: the log is cut
-// there, and contents that nothing refers to any more are deleted (crdt.md 6.2).
+// What is causally stable needs no memory of how it came about: causes and sources
+// are forgotten. The log is cut, and contents that nothing refers to any more are
+// deleted (crdt.md 6.2), where all members have come to that get it from the log.
 // That happens in a goroutine of its own, in steps of a few contents, each one
 // batch under the lock of the account that they belong to: a crash leaves a
 // content and what is counted of it whole, or nothing of either.
@@ -34,8 +35,11 @@ const (
 type collector struct {
 	mu     sync.Mutex
 	stable crdt.VC
+	spent  crdt.VC // expendable
 	holds  map[*crdt.VC]struct{}
 	wake   chan struct{}
+
+	late    crdt.VC // removals by these operations may have been recorded since they were settled
 
 	// working is held while contents are deleted; removals up to settled are settled.
 	working sync.Mutex
@@ -44,11 +48,12 @@ type collector struct {
 	swept time.Time // of who calls Tick: when staged contents were looked through
 }
 
-// Stable implements comm.Store: the log is cut there and contents are deleted,
-// soon.
-func (r *Replica) Stable(v crdt.VC) {
+// Stable implements comm.Store: what is stable is forgotten, and what is
+// expendable is deleted, soon.
+func (r *Replica) Stable(stable, expendable crdt.VC) {
 	r.collector.mu.Lock()
-	r.collector.stable.Merge(v)
+	r.collector.stable.Merge(stable)
+	r.collector.spent.Merge(expendable)
 	r.collector.mu.Unlock()
 	r.collector.notify()
 }
@@ -70,6 +75,26 @@ func (r *Replica) StableVector() crdt.VC {
 	return r.collector.stable.Clone()
 }
 
+// remind has removals by an operation looked at again that were settled before:
+// the operation has removed something that arrived later.
+func (c *collector) remind(d crdt.Dot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.late.Get(d.Origin); old == 0 || d.N < old {
+		c.late.Set(d.Origin, d.N)
+	}
+}
+
+// reconsider takes back that removals are settled of which remind has told.
+func (c *collector) reconsider() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for o, n := range c.late.All() {
+		c.settled.Set(o, min(c.settled.Get(o), n-1))
+	}
+	c.late = nil
+}
+
 // Hold keeps the log behind v, and the contents that operations behind v have
 // removed, until release is called: somebody is given the state at v.
 func (r *Replica) Hold(v crdt.VC) (release func()) {
@@ -86,15 +111,15 @@ func (r *Replica) Hold(v crdt.VC) (release func()) {
 	}
 }
 
-// limit returns what may be forgotten: what is stable and not held.
-func (c *collector) limit() crdt.VC {
+// limits returns what may be forgotten and what may be deleted, of what is not held.
+func (c *collector) limits() (stable, spent crdt.VC) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := c.stable.Clone()
+	stable, spent = c.stable.Clone(), c.spent.Clone()
 	for hold := range c.holds {
-		v = v.Min(*hold)
+		stable, spent = stable.Min(*hold), spent.Min(*hold)
 	}
-	return v
+	return stable, spent
 }
 
 func (r *Replica) startCollector() {
@@ -146,7 +171,8 @@ func (r *Replica) sweepOld() {
 func (r *Replica) collect() (left bool, err error) {
 	r.collector.working.Lock()
 	defer r.collector.working.Unlock()
-	limit := r.collector.limit()
+	stable, limit := r.collector.limits()
+	r.collector.reconsider()
 	if err := r.cutBehind(limit); err != nil {
 		return true, err
 	}
@@ -168,7 +194,7 @@ func (r *Replica) collect() (left bool, err error) {
 		}
 		left = left || !whole
 	}
-	return left, r.forget(limit)
+	return left, r.forget(stable)
 }
 
 // cutBehind cuts the log at v, except for the last operation of each origin:

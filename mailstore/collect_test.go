@@ -29,7 +29,7 @@ func stabilise(t testing.TB, nodes ...*node) {
 		stable = stable.Min(n.Logged())
 	}
 	for _, n := range nodes {
-		n.Stable(stable)
+		n.Stable(stable, stable)
 		if left, err := n.collect(); left || err != nil {
 			t.Fatalf("not all deleted: %v, %v", left, err)
 		}
@@ -101,7 +101,7 @@ func TestDeleteContents(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustExpunge(t, ma, list[:1])
-	a.Stable(crdt.VC{}) // nothing is stable yet
+	a.Stable(crdt.VC{}, crdt.VC{}) // nothing is stable yet
 	if _, err := a.collect(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestDeleteContents(t *testing.T) {
 	mustExpunge(t, sent, tags(sent.View()))
 	settle(t, a, b)
 	stable := a.Logged()
-	a.Stable(stable)
+	a.Stable(stable, stable)
 	if left, err := a.collect(); !left || err != nil {
 		t.Errorf("a content that is being read is deleted: %v, %v", left, err)
 	}
@@ -192,7 +192,7 @@ func TestDeletionCrash(t *testing.T) {
 		mustExpunge(t, m, []crdt.Tag{tag})
 	}
 	stable := a.Logged()
-	a.Stable(stable)
+	a.Stable(stable, stable)
 	for i := range 5 {
 		if _, err := a.collect(); err != nil {
 			t.Fatal(err)
@@ -204,7 +204,7 @@ func TestDeletionCrash(t *testing.T) {
 		if counts != structures || bodyKeys(t, c) != 2*counts {
 			t.Errorf("%d counts, %d structures, %d pieces", counts, structures, bodyKeys(t, c))
 		}
-		c.Stable(stable)
+		c.Stable(stable, stable)
 		if left, err := c.collect(); left || err != nil || bodyKeys(t, c) != 2 {
 			t.Errorf("%d pieces left, %v, %v", bodyKeys(t, c), left, err)
 		}
@@ -226,7 +226,7 @@ func TestQuarantineKeepsContents(t *testing.T) {
 	acc.mu.Lock()
 	acc.quarantined = errors.New("test")
 	acc.mu.Unlock()
-	a.Stable(a.Logged())
+	a.Stable(a.Logged(), a.Logged())
 	if left, err := a.collect(); !left || err != nil || bodyKeys(t, a) != 1 {
 		t.Errorf("%d pieces, %v, %v", bodyKeys(t, a), left, err)
 	}

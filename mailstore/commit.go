@@ -392,6 +392,9 @@ func (t *tx) install() []exposure {
 		t.tick = t.tick || waits
 	}
 	t.installWaiting()
+	for _, d := range t.late {
+		a.r.collector.remind(d)
+	}
 	if t.tick {
 		a.r.ticker.soon(a.id, a.r.now()+tickDelay)
 	}

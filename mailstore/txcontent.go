@@ -25,17 +25,40 @@ func (t *tx) Release(root crdt.Root, op crdt.Dot) error {
 		return err
 	}
 	r := crdt.Removal{Root: root, By: op}
-	c.Release(t.removals[r]) // of an operation nothing is on the disk yet
-	if err := t.PutContent(root, c); err != nil || t.removals[r] {
+	recorded, err := t.removal(r)
+	if err != nil {
 		return err
 	}
-	if t.removals == nil {
-		t.removals = make(map[crdt.Removal]bool, 1)
+	c.Release(recorded)
+	if err := t.PutContent(root, c); err != nil || recorded {
+		return err
 	}
-	t.removals[r] = true
+	t.noteRemoval(r, true)
+	if op != t.op {
+		t.late = append(t.late, op)
+	}
 	t.key = t.keys.removal(t.key[:0], r)
 	t.val = binary.BigEndian.AppendUint32(t.val[:0], uint32(t.a.id))
 	return t.set(t.val)
+}
+
+// removal reports whether a removal is recorded. An operation that is applied
+// already may have removed another instance in its own transaction: a MOVE that
+// was replayed removes the original where it arrives later.
+func (t *tx) removal(r crdt.Removal) (bool, error) {
+	recorded, known := t.removals[r]
+	if known || r.By == t.op {
+		return recorded, nil
+	}
+	t.key = t.keys.removal(t.key[:0], r)
+	return t.read(func([]byte) error { return nil })
+}
+
+func (t *tx) noteRemoval(r crdt.Removal, recorded bool) {
+	if t.removals == nil {
+		t.removals = make(map[crdt.Removal]bool, 1)
+	}
+	t.removals[r] = recorded
 }
 
 // Content implements crdt.Contents.
@@ -86,18 +109,12 @@ func parseCount(b []byte) (crdt.Content, error) {
 
 // DropRemoval implements crdt.Contents.
 func (t *tx) DropRemoval(r crdt.Removal) (bool, error) {
+	recorded, err := t.removal(r)
+	if err != nil {
+		return false, err
+	}
+	t.noteRemoval(r, false)
 	t.key = t.keys.removal(t.key[:0], r)
-	recorded, ok := t.removals[r]
-	if !ok {
-		var err error
-		if recorded, err = t.read(func([]byte) error { return nil }); err != nil {
-			return false, err
-		}
-	}
-	if t.removals == nil {
-		t.removals = make(map[crdt.Removal]bool, 1)
-	}
-	t.removals[r] = false
 	return recorded, t.del()
 }
 

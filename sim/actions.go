@@ -62,6 +62,7 @@ var table = []action{
 	{"receive", "R R count", network, 8, (*generator).deliver, runReceive},
 	{"apply", "R", network, 8, (*generator).running, runApply},
 	{"ack", "R R", network, 20, (*generator).ack, runAck},
+	{"load", "R R pieces", network, 12, (*generator).load, runLoad},
 
 	{"wait", "ms", passing, 10, (*generator).wait, runWait},
 
@@ -74,6 +75,7 @@ var table = []action{
 	{"start", "R", fault, 20, (*generator).stopped, runStart},
 	{"reboot", "R", fault, 3, (*generator).running, runReboot},
 	{"skew", "R ms", fault, 4, (*generator).skew, runSkew},
+	{"truncate", "R", fault, 3, (*generator).running, runTruncate},
 	{"exhaust", "R A box left", fault, 2, (*generator).exhaust, runExhaust},
 	{"replay", "S R", fault, 12, (*generator).replay, runReplay},
 	{"audit", "R", fault, 2, (*generator).running, runAudit},

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/go-pluto/pluto/crdt"
@@ -75,6 +76,9 @@ func (w *World) connectAll() error {
 // operations and none has anything left to do.
 func (w *World) settle() error {
 	for range maxRounds {
+		if err := w.loadAll(); err != nil || w.violation != nil {
+			return err
+		}
 		if err := w.connectAll(); err != nil {
 			return err
 		}
@@ -189,7 +193,25 @@ func (w *World) agree(settled bool) error {
 		}
 	}
 	for _, n := range w.nodes {
+		if err := n.pullMissing(); err != nil {
+			return err
+		}
 		if err := n.audit(true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pullMissing gets the contents that neither snapshots nor operations have
+// brought, as the puller does that a replica has (6.6).
+func (n *node) pullMissing() error {
+	missing, err := n.replica.MissingContents(crdt.Root{}, math.MaxInt)
+	if err != nil {
+		return err
+	}
+	for _, root := range missing {
+		if _, err := n.pull(root); err != nil {
 			return err
 		}
 	}

@@ -334,6 +334,20 @@ func (g *generator) ack() []string {
 	return g.stream(func(s *stream) bool { return s.open && len(s.down) > 0 && g.w.passes(s.to, s.from) })
 }
 
+// load draws a replica that loads accounts, or has to, and a source.
+func (g *generator) load() []string {
+	var list [][]string
+	for _, n := range g.w.nodes {
+		for _, peer := range g.w.nodes {
+			if n.mayLoad(peer) {
+				list = append(list, words(n.id, peer.id, 1+g.rng.IntN(4)))
+			}
+		}
+	}
+	l, _ := one(g, list)
+	return l
+}
+
 // wait draws a time: within a round trip, of the order of the waits of re-issues,
 // or an absence of days.
 func (g *generator) wait() []string {

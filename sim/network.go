@@ -242,7 +242,7 @@ func (n *node) stabilize() {
 			n.w.fail("stable", "%s takes %v for stable, %s has %v", n.name, stable, peer.name, peer.replica.Logged())
 		}
 	}
-	n.replica.Stable(stable)
+	n.replica.Stable(stable, n.machine.Expendable())
 }
 
 // remember keeps of the peers what a new process is told: comm's peer records.

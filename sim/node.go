@@ -42,6 +42,7 @@ type node struct {
 
 	origin  crdt.Origin
 	streams map[int]*stream // to each other node
+	load    *load           // under way
 	sure    map[int]sure    // of each other node, as remembered over restarts
 
 	// What was promised, which no crash may undo.
@@ -218,6 +219,7 @@ func (n *node) audit(all bool) error {
 // stop closes the replica as an operator does.
 func (n *node) stop() error {
 	n.up = false
+	n.endLoads()
 	n.w.closeSessions(n)
 	err := n.store.Close()
 	n.fuse.take()
@@ -235,6 +237,7 @@ func (n *node) crash() error {
 		n.fuse.burn(crashNow, n.disk)
 	}
 	disk := n.fuse.take()
+	n.endLoads()
 	n.w.closeSessions(n)
 	n.up = false
 	if err := n.store.Close(); err != nil {
@@ -255,9 +258,8 @@ func (n *node) died() bool {
 // tick lets the replica do what is due. Showing what was held is no operation.
 func (n *node) tick() {
 	before := n.replica.Logged()
-	due := !n.next.IsZero() && !n.next.After(n.clock())
 	n.next = n.replica.Tick()
-	n.changed = n.changed || due || !before.Equal(n.replica.Logged())
+	n.changed = n.changed || n.w.cfg.Hold > 0 || !before.Equal(n.replica.Logged())
 }
 
 // replicator passes commits on to the state machine.

@@ -68,8 +68,11 @@ func TestRememberedBehindTheCut(t *testing.T) {
 	m = New(Config{Self: self, Peers: []string{"peer"}}, logged, time.Unix(1, 0))
 	m.SetCut(crdt.VC{}.With(self, 5))
 	m.Heard("peer", peer, crdt.VC{}.With(self, 4))
-	if got := m.Stable().Get(self); got != 9 {
-		t.Errorf("stable up to %d, the only peer is behind the cut", got)
+	if got := m.Expendable().Get(self); got != 9 {
+		t.Errorf("expendable up to %d, the only peer is behind the cut", got)
+	}
+	if got := m.Stable().Get(self); got != 4 {
+		t.Errorf("stable up to %d: a peer that is behind the cut has 4, and may have made what knows of no more", got)
 	}
 }
 

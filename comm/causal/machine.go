@@ -84,8 +84,9 @@ type Machine struct {
 	peers   []*peer // as configured
 	commits commits
 	waiters waiters
-	stable  crdt.VC // see stable.go
 	cut     crdt.VC // where the log begins
+
+	stable, expendable crdt.VC // see stable.go
 }
 
 // New returns the machine of a replica on whose disk the operations of logged are.

@@ -80,26 +80,39 @@ func (m *Machine) Sure(name string) (crdt.Origin, crdt.VC) {
 }
 
 // SetCut tells where the log begins here. A peer that has less cannot get what
-// it lacks as operations and does not hold back stability: it takes a snapshot,
-// and what it made meanwhile brings the contents that it refers to. That it has
-// less must have been heard since the start: what is remembered may be older
-// than the cut.
+// it lacks as operations.
 func (m *Machine) SetCut(cut crdt.VC) { m.cut = cut.Clone() }
 
 // Stable returns the operations that are causally stable: every member has
 // logged and applied them, and what members made before that is here. What is
 // prepared anywhere from now on comes after all of them. It never goes down.
 func (m *Machine) Stable() crdt.VC {
+	m.stable.Merge(m.applied(func(*peer) bool { return true }))
+	return m.stable.Clone()
+}
+
+// Expendable returns the operations whose place in the log, and the contents that
+// they have removed, nobody needs: as Stable, but without the members that are
+// behind the cut. Those take a snapshot, and what they made meanwhile brings the
+// contents that it refers to. It never goes down.
+//
+// That a peer is behind must have been heard since the start: what is remembered
+// may be older than the cut.
+func (m *Machine) Expendable() crdt.VC {
+	m.expendable.Merge(m.applied(func(p *peer) bool { return !p.seen.live || m.cut.LessEqual(p.seen.newest) }))
+	return m.expendable.Clone()
+}
+
+// applied returns what all members have applied that count.
+func (m *Machine) applied(counts func(*peer) bool) crdt.VC {
 	v := m.logged.Clone()
 	for _, p := range m.peers {
 		p.seen.settle(m.logged)
-		if p.seen.live && !m.cut.LessEqual(p.seen.newest) {
-			continue // behind the cut
+		if counts(p) {
+			v = v.Min(p.seen.sure)
 		}
-		v = v.Min(p.seen.sure)
 	}
-	m.stable.Merge(v)
-	return m.stable.Clone()
+	return v
 }
 
 // settle takes over what has become sure since it was called last. A peer that

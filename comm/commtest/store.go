@@ -260,7 +260,7 @@ func (s *Store) Cut() crdt.VC { return nil }
 
 // Stable implements [comm.Store]. A vector that does not rise, or names more than
 // is here, is an error, which Err remembers.
-func (s *Store) Stable(stable crdt.VC) {
+func (s *Store) Stable(stable, _ crdt.VC) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stable.LessEqual(stable) || !stable.LessEqual(s.logged) {

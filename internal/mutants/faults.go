@@ -7,6 +7,7 @@ const (
 	crdtPkg      = "./crdt"
 	causalPkg    = "./comm/causal"
 	mailstorePkg = "./mailstore"
+	simPkg       = "./sim"
 )
 
 // faults is the table; sections and counterexamples (C1..) are crdt.md's.

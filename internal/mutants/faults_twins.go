@@ -69,4 +69,28 @@ var twinFaults = []fault{
 		},
 		pkg: crdtPkg, tests: replayTests,
 	},
+	{
+		name: "forgotten-without-the-absent",
+		what: "causes are forgotten although a member that is behind the log's cut may have executed the command",
+		edits: []edit{
+			{"comm/causal/stable.go", "m.applied(func(*peer) bool { return true })", "m.applied(func(p *peer) bool { return !p.seen.live || m.cut.LessEqual(p.seen.newest) })"},
+		},
+		pkg: simPkg, tests: "TestScripts",
+	},
+	{
+		name: "removal-counted-twice",
+		what: "a content is kept for ever of which an operation has removed two instances at two moments",
+		edits: []edit{
+			{"mailstore/txcontent.go", "if known || r.By == t.op {", "if known || r.Root == r.Root {"},
+		},
+		pkg: simPkg, tests: "TestScripts",
+	},
+	{
+		name: "late-removal-forgotten",
+		what: "a content is kept until the next start that a settled operation has removed late",
+		edits: []edit{
+			{"mailstore/commit.go", "\t\ta.r.collector.remind(d)\n", "\t\t_ = d\n"},
+		},
+		pkg: simPkg, tests: "TestScripts",
+	},
 }
