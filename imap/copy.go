@@ -47,7 +47,11 @@ func (s *session) copyMessages(c *wire.Command, uid bool) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	done, err := b.mailbox.Copy(s.ctx, keys, to)
+	var done Appended
+	err = s.patiently(len(keys), func() (err error) {
+		done, err = b.mailbox.Copy(s.ctx, keys, to)
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}
@@ -70,7 +74,11 @@ func (s *session) moveMessages(c *wire.Command, uid bool) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	done, _, err := b.mailbox.Move(s.ctx, keys, to)
+	var done Appended
+	err = s.patiently(len(keys), func() (err error) {
+		done, _, err = b.mailbox.Move(s.ctx, keys, to)
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}

@@ -61,6 +61,7 @@ type Account interface {
 	// Command tells the number of the client command that what follows belongs to.
 	Command(n uint64)
 	// Vector returns, opaque to the engine, what this session wrote or was shown.
+	// It may be called while another method is at work.
 	Vector() []byte
 
 	// Mailboxes returns all existing mailboxes, and the names that are only

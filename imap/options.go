@@ -19,6 +19,9 @@ type Options struct {
 	MaxMessageSize int64
 	// Autologout ends a session whose client is silent for so long; 0: DefaultAutologout.
 	Autologout time.Duration
+	// ProgressEvery is how often the client of a command that takes long is told
+	// that it is being worked on (RFC 9585); 0: DefaultProgressEvery.
+	ProgressEvery time.Duration
 	// Hide are capabilities that this client is not told of, because it is
 	// known to stumble over them. What they name works all the same.
 	Hide []string
@@ -46,6 +49,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Autologout <= 0 {
 		o.Autologout = DefaultAutologout
+	}
+	if o.ProgressEvery <= 0 {
+		o.ProgressEvery = DefaultProgressEvery
 	}
 	if o.Logger == nil {
 		o.Logger = log.NewNopLogger()

@@ -12,10 +12,6 @@ import (
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
-// ctxEvery is after how many messages of which only the index is looked at the
-// search sees whether it is still wanted.
-const ctxEvery = 1024
-
 // search: RFC 3501 section 6.4.4.
 func (s *session) search(c *wire.Command) error { return s.searchMessages(c, false) }
 
@@ -103,6 +99,8 @@ type finder struct {
 	*session
 	program
 	box *selection
+	progress
+	rounds int // over the messages: 2 if those found are read again; 0 means 1
 
 	place     int
 	structure *mime.Structure // of the message being looked at; nil: not read yet
@@ -117,12 +115,12 @@ type finder struct {
 // find returns the places in told that meet the criteria.
 func (f *finder) find() ([]span, error) {
 	var found []span
-	for _, sp := range f.candidates() {
+	candidates, dear := f.candidates(), f.root.cost > costIndex
+	f.progress = f.startProgress(count(candidates) * max(f.rounds, 1))
+	for _, sp := range candidates {
 		for i := sp.from; i < sp.to; i++ {
-			if f.root.cost > costIndex || i%ctxEvery == 0 {
-				if err := f.ctx.Err(); err != nil {
-					return nil, err
-				}
+			if err := f.step(f.session, dear); err != nil {
+				return nil, err
 			}
 			ok, err := f.matches(i)
 			if err != nil {

@@ -27,6 +27,7 @@ type session struct {
 	out    output
 
 	box     *selection // the selected mailbox, nil in authenticated state
+	tag     string     // of the present command
 	code    []byte     // response code of the OK that follows, without brackets
 	scratch Message    // not on the stack, because it is passed to interfaces
 	spans   []span     // of the message set of the current command
@@ -124,6 +125,7 @@ func (s *session) unreadable(err error) error {
 // execute runs a command and appends its tagged answer. An error ends the session.
 func (s *session) execute(c *wire.Command) (string, result, error) {
 	tag := c.Tag
+	s.tag = tag
 	cmd, name, err := s.lookUp(c)
 	if err == nil {
 		s.code = s.code[:0]

@@ -65,9 +65,15 @@ func (s *session) findFor(p program) (*finder, []span, error) {
 		return nil, nil, err
 	}
 	s.box.refresh()
-	f := &finder{session: s, box: s.box, program: p}
+	f := &finder{session: s, box: s.box, program: p, rounds: 2}
 	found, err := f.find()
 	return f, found, err
+}
+
+// stepSecond is step in the second round, for the i-th of the n messages found.
+func (f *finder) stepSecond(i, n int) error {
+	f.reached = f.goal/2 + i*(f.goal/2)/n
+	return f.step(f.session, true)
 }
 
 // order returns the messages at the places in spans sorted. Equal ones stay in
@@ -76,6 +82,9 @@ func (f *finder) order(spans []span, criteria []sortCriterion) (*sortTable, erro
 	t := newSortTable(criteria, count(spans))
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
+			if err := f.stepSecond(len(t.uids), cap(t.uids)); err != nil {
+				return nil, err
+			}
 			if err := f.keysOf(i, t); err != nil {
 				return nil, err
 			}
@@ -88,11 +97,6 @@ func (f *finder) order(spans []span, criteria []sortCriterion) (*sortTable, erro
 // keysOf appends a row for the message at a place. One whose structure is gone
 // has no texts.
 func (f *finder) keysOf(i int, t *sortTable) error {
-	if i%ctxEvery == 0 {
-		if err := f.ctx.Err(); err != nil {
-			return err
-		}
-	}
 	f.box.message(i, &f.scratch)
 	var structure *mime.Structure
 	if t.needStructure() {

@@ -93,7 +93,7 @@ func (f *finder) collect(spans []span, more func(i int32, structure *mime.Struct
 	t := &threads{nodes: make([]threadNode, 0, count(spans))}
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
-			if err := f.ctx.Err(); err != nil && i%ctxEvery == 0 {
+			if err := f.stepSecond(len(t.nodes), cap(t.nodes)); err != nil {
 				return nil, err
 			}
 			f.box.message(i, &f.scratch)
