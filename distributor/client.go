@@ -1,12 +1,14 @@
 package distributor
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -35,7 +37,11 @@ type client struct {
 	bad      int
 	id       string // what the client said with ID
 
-	writeBy time.Time // the write deadline of the relay, which owns it
+	// After login.
+	writeBy    time.Time     // the write deadline of the relay, which owns it
+	compressed atomic.Bool   // the client has been told to compress
+	deflater   *deflater     // compresses what is written, if not nil; the relay's
+	inflater   io.ReadCloser // undoes what the client does; of the goroutine that reads
 
 	mu       sync.Mutex // guards what follows, for drain
 	draining bool
@@ -70,16 +76,26 @@ func (c *client) serve(secure bool) {
 	if secure && !c.handshake() {
 		return
 	}
-	c.begin()
+	c.begin(nil)
 	c.loginDeadline()
 	c.line("* OK [CAPABILITY " + c.capabilities() + "] " + c.server.opts.Greeting)
 	if c.flush() != nil {
 		return
 	}
-	session := c.identify()
-	if session == nil {
-		return
+	for early, again := []byte(nil), true; again; {
+		session := c.identify()
+		if session == nil {
+			return
+		}
+		if early, again = c.relayed(session); again {
+			c.restart(early)
+		}
 	}
+}
+
+// relayed runs the session of a login. It reports whether the client has ended it
+// to log in again, and what it has said since.
+func (c *client) relayed(session *identified) (early []byte, again bool) {
 	defer c.server.users.leave(session.user)
 	c.server.metrics.sessions.Inc()
 	defer c.server.metrics.sessions.Dec()
@@ -87,11 +103,27 @@ func (c *client) serve(secure bool) {
 	if c.enter(r) {
 		c.server.running.Go(r.drain)
 	}
-	early := append([]byte(nil), c.reader.Unread()...)
+	said := append([]byte(nil), c.reader.Unread()...)
 	c.reader, c.out = nil, nil
-	if r.run(early) {
+	told := r.run(said)
+	if early, again = r.rest(); again {
+		return early, true
+	}
+	if told {
 		c.farewell()
 	}
+	return nil, false
+}
+
+// restart begins anew, as after the greeting, with what the client has said
+// already (RFC 8437).
+func (c *client) restart(early []byte) {
+	c.mu.Lock()
+	c.relay, c.stopped = nil, false
+	c.mu.Unlock()
+	c.loginBy = time.Now().Add(c.limits.LoginTimeout)
+	c.begin(early)
+	c.loginDeadline()
 }
 
 // enter makes the client one whose session has begun, and reports whether it is
@@ -117,10 +149,14 @@ func (c *client) handshake() bool {
 	return true
 }
 
-// begin begins to read commands, at the start or again after STARTTLS. Nothing
-// is left of what was said before.
-func (c *client) begin() {
-	c.reader = wire.NewReader(c.conn, wire.BeforeLogin)
+// begin begins to read commands, at the start or again after STARTTLS or a session.
+// Nothing is left of what was said before but early, which is still to be read.
+func (c *client) begin(early []byte) {
+	var from io.Reader = c.conn
+	if len(early) > 0 {
+		from = io.MultiReader(bytes.NewReader(early), c.conn)
+	}
+	c.reader = wire.NewReader(from, wire.BeforeLogin)
 	c.reader.SetContinue(func() error {
 		c.out = append(c.out, "+ OK\r\n"...)
 		return c.flush()
@@ -153,6 +189,12 @@ func (c *client) stopReading() {
 	c.raw.SetReadDeadline(longAgo)
 }
 
+func (c *client) isStopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped
+}
+
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
 
@@ -181,6 +223,9 @@ func (c *client) write(p []byte) error {
 	if c.writeBy.Sub(now) < c.limits.WriteTimeout/2 {
 		c.writeBy = now.Add(c.limits.WriteTimeout)
 		c.raw.SetWriteDeadline(c.writeBy)
+	}
+	if c.deflater != nil {
+		return c.deflater.write(c.conn, p)
 	}
 	_, err := c.conn.Write(p)
 	return err

@@ -22,6 +22,8 @@
 //     failed logins and on commands that are none; writes to it have to progress.
 //   - Passwords are in no log and no metric, and neither are logins that failed:
 //     people type the one in place of the other.
+//   - A client may compress (RFC 4978) and may log in again (RFC 8437): both are decided
+//     by the session and done here, because they outlive it.
 //
 // The bytes of a session that its node has not confirmed are kept, as is the last checkpoint,
 // up to a limit: another replica can go on from them.

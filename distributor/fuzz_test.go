@@ -30,7 +30,7 @@ func FuzzBeforeLogin(f *testing.F) {
 		c := newClient(s.Server, theirs)
 		c.secure = secure
 		c.loginBy = time.Now().Add(patience)
-		c.begin()
+		c.begin(nil)
 		done := make(chan *identified)
 		go func() {
 			defer close(done)

@@ -2,6 +2,7 @@ package distributor
 
 import (
 	"bufio"
+	"compress/flate"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -185,6 +186,15 @@ func fakeCommand(c *tunnel.Conn, r *wire.Reader, cmd *wire.Command) (done bool, 
 				return true, err
 			}
 		}
+	case "COMPRESS", "UNAUTHENTICATE":
+		if err := cmd.Finish(); err != nil {
+			return true, err
+		}
+		fmt.Fprintf(c, "%s OK %s\r\n", cmd.Tag, cmd.Name)
+		if cmd.Name == "COMPRESS" {
+			return false, c.Compress(r.Consumed(), nil, nil)
+		}
+		return true, c.Unauthenticate(r.Consumed())
 	case "TEAR": // part of a long answer, and the stream ends
 		c.Write(make([]byte, tunnel.MaxFrame+1))
 		return true, errors.New("torn")
@@ -258,6 +268,8 @@ type mailClient struct {
 	raw  net.Conn
 	conn net.Conn
 	r    *bufio.Reader
+
+	deflater *flate.Writer // nil: nothing is compressed
 }
 
 func newMailClient(t testing.TB, conn net.Conn) *mailClient {
@@ -304,6 +316,15 @@ func (c *mailClient) startTLS() {
 
 func (c *mailClient) send(text string) {
 	c.t.Helper()
+	if c.deflater != nil {
+		if _, err := io.WriteString(c.deflater, text); err != nil {
+			c.t.Fatalf("send %q: %v", text, err)
+		}
+		if err := c.deflater.Flush(); err != nil {
+			c.t.Fatalf("send %q: %v", text, err)
+		}
+		return
+	}
 	if _, err := io.WriteString(c.conn, text); err != nil {
 		c.t.Fatalf("send %q: %v", text, err)
 	}

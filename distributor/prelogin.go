@@ -287,7 +287,7 @@ func (c *client) startTLS(cmd *wire.Command) (*identified, error) {
 	if !c.handshake() {
 		return nil, errHandshake
 	}
-	c.begin()
+	c.begin(nil)
 	c.loginDeadline()
 	return nil, nil
 }

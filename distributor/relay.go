@@ -15,6 +15,8 @@ const (
 	smallRead = 1 << 10  // the buffer of a client that says little
 	largeRead = 16 << 10 // that of one that uploads: a TLS record
 	keepLarge = time.Second
+
+	inflatedRead = 4 << 10 // the buffer of a client that compresses
 )
 
 var largeReads = sync.Pool{New: func() any { return new([largeRead]byte) }}
@@ -31,6 +33,7 @@ type relay struct {
 	ended    bool       // nothing is written any more
 	draining bool
 	left     bool // the client did, by itself
+	again    bool // the client is to log in again
 }
 
 func newRelay(c *client, s *opened) *relay { return &relay{client: c, session: s} }
@@ -62,12 +65,16 @@ func (r *relay) up() {
 		}
 	}()
 	for {
+		if r.client.inflater != nil {
+			r.upCompressed()
+			return
+		}
 		buf := small
 		if large != nil {
 			buf = large[:]
 			r.client.readDeadline(time.Now().Add(keepLarge))
 		}
-		n, err := r.client.conn.Read(buf)
+		n, err := r.client.read(buf)
 		if n > 0 && !r.pass(buf[:n]) {
 			return
 		}
@@ -80,6 +87,22 @@ func (r *relay) up() {
 			large = nil
 			r.client.readDeadline(time.Time{})
 		default:
+			r.clientLeft()
+			return
+		}
+	}
+}
+
+// upCompressed is up for a client that compresses. It keeps one buffer, because
+// waiting for the next byte cannot be interrupted.
+func (r *relay) upCompressed() {
+	buf := make([]byte, inflatedRead)
+	for {
+		n, err := r.client.read(buf)
+		if n > 0 && !r.pass(buf[:n]) {
+			return
+		}
+		if err != nil {
 			r.clientLeft()
 			return
 		}
@@ -134,14 +157,7 @@ func (r *relay) handle(m *tunnel.Down) error {
 		r.torn = true
 		return r.write(m.Partial.GetData())
 	case *tunnel.Down_Answer:
-		if err := r.write(m.Answer.GetData()); err != nil {
-			return err
-		}
-		r.torn = false
-		if err := r.bytes.confirm(m.Answer); err != nil {
-			return err
-		}
-		return r.sendAway()
+		return r.answer(m.Answer)
 	case *tunnel.Down_Bye:
 		err := r.write(m.Bye.GetData())
 		r.torn = false
@@ -152,6 +168,54 @@ func (r *relay) handle(m *tunnel.Down) error {
 		return errBye
 	}
 	return tunnel.ErrProtocol
+}
+
+// answer passes an answer on, and does what it says about what follows. r.mu is
+// held.
+func (r *relay) answer(a *tunnel.Answer) error {
+	if a.GetCompress() {
+		r.client.compress() // before the client can know
+	}
+	if err := r.write(a.GetData()); err != nil {
+		return err
+	}
+	r.torn = false
+	if err := r.bytes.confirm(a); err != nil {
+		return err
+	}
+	switch {
+	case a.GetCompress():
+		r.client.deflater = new(deflater)
+		if !r.bytes.silent() {
+			// It is not clear what is compressed of what the client said early.
+			return r.bye("Nothing may follow COMPRESS before its answer")
+		}
+	case a.GetUnauthenticate():
+		if _, ok := r.bytes.rest(); !ok {
+			return r.bye("Too much follows UNAUTHENTICATE")
+		}
+		r.again, r.ended = true, true
+		return errBye
+	}
+	return r.sendAway()
+}
+
+// bye ends the session. r.mu is held.
+func (r *relay) bye(text string) error {
+	if err := r.write([]byte("* BYE " + text + "\r\n")); err != nil {
+		return err
+	}
+	r.ended = true
+	return errBye
+}
+
+// rest returns, after run, what the client has said to whoever it logs in as
+// next. ok is false if it does not: the connection ends.
+func (r *relay) rest() (early []byte, ok bool) {
+	if !r.again || r.left {
+		return nil, false
+	}
+	return r.bytes.rest()
 }
 
 // write writes to the client unless that is over. A client that cannot be
@@ -188,11 +252,7 @@ func (r *relay) sendAway() error {
 	if !r.draining || r.torn || r.ended || !r.bytes.idle() {
 		return nil
 	}
-	if err := r.write([]byte("* BYE [UNAVAILABLE] Server is shutting down\r\n")); err != nil {
-		return err
-	}
-	r.ended = true
-	return errBye
+	return r.bye("[UNAVAILABLE] Server is shutting down")
 }
 
 // end ends the connection after the session has.

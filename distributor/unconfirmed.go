@@ -65,6 +65,21 @@ func (u *unconfirmed) confirm(a *tunnel.Answer) error {
 	return nil
 }
 
+// rest returns what the client has said beyond the last answer. ok is false if it
+// is not known any more.
+func (u *unconfirmed) rest() (p []byte, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.kept, !u.lost
+}
+
+// silent reports whether the client has said nothing beyond the last answer.
+func (u *unconfirmed) silent() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.confirmed == u.sent
+}
+
 // idle reports whether the client waits for nothing: it was answered
 // everything, or is itself waited for (IDLE, a literal).
 func (u *unconfirmed) idle() bool {

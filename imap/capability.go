@@ -38,7 +38,7 @@ func Capabilities(o Options) []string {
 
 // capabilityCode returns the CAPABILITY response code or data.
 func (s *session) capabilityCode() string {
-	return "CAPABILITY " + strings.Join(Capabilities(s.opts), " ")
+	return "CAPABILITY " + strings.Join(s.turnCapabilities(Capabilities(s.opts)), " ")
 }
 
 // capability: RFC 3501 section 6.1.1.

@@ -52,6 +52,9 @@ func init() { // the tables refer to handlers that refer to the tables
 		"ENABLE":     {anyState, syncAll, (*session).enable, "ENABLE completed"},
 		"NAMESPACE":  {anyState, syncAll, (*session).namespace, "NAMESPACE completed"},
 
+		"COMPRESS":       {anyState, syncAll, (*session).compress, "DEFLATE active"},
+		"UNAUTHENTICATE": {anyState, syncNone, (*session).unauthenticate, "UNAUTHENTICATE completed"},
+
 		"SELECT":      {anyState, syncNone, (*session).selectMailbox, "SELECT completed"},
 		"EXAMINE":     {anyState, syncNone, (*session).examine, "EXAMINE completed"},
 		"CREATE":      {anyState, syncAll, (*session).create, "CREATE completed"},

@@ -34,6 +34,16 @@ type ReadDeadliner interface {
 	SetReadDeadline(time.Time) error
 }
 
+// Turner is implemented by a Conn whose other end can change what the client's
+// stream is. Both methods are an Answer as well.
+type Turner interface {
+	// Compress has all that follows compressed, in both directions (RFC 4978).
+	Compress(Checkpoint) error
+	// Unauthenticate ends the session but not the connection: what the client
+	// sent beyond the checkpoint is for whoever it logs in as (RFC 8437).
+	Unauthenticate(Checkpoint) error
+}
+
 // Checkpoint is what another replica needs to go on with the session.
 //
 // A command counts as done with when its tagged answer is written: inside a

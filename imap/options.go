@@ -25,6 +25,9 @@ type Options struct {
 	// Hide are capabilities that this client is not told of, because it is
 	// known to stumble over them. What they name works all the same.
 	Hide []string
+	// Compressed says that the client's stream is compressed already: the session
+	// comes from another replica.
+	Compressed bool
 	// Version is what ID answers besides the name; may be empty.
 	Version string
 	// Logger gets what concerns this session; nil: nothing is logged. The

@@ -34,6 +34,9 @@ type session struct {
 	bad     int        // commands in a row that were no IMAP
 	leaving bool       // the client has logged out
 
+	turner Turner                 // conn, if it is one
+	turn   func(Checkpoint) error // what the next answer is sent with; nil: as an answer
+
 	consumed   uint64 // where the last command that was answered ends
 	answerDue  bool   // there are responses, or a checkpoint, that were not sent
 	stateDirty stateChange
@@ -57,6 +60,7 @@ func newSession(ctx context.Context, conn Conn, account Account, opts Options) *
 	s.out.conn = conn
 	s.in.session = s
 	s.in.deadline, _ = conn.(ReadDeadliner)
+	s.turner, _ = conn.(Turner)
 	s.reader = wire.NewReader(&s.in, wire.AfterLogin)
 	s.reader.SetContinue(s.askForLiteral)
 	s.stateDirty = stateChanged
@@ -171,6 +175,9 @@ func (s *session) done() error {
 	s.consumed = s.reader.Consumed()
 	s.in.boundary()
 	s.answerDue = true
+	if s.turn != nil {
+		return s.takeTurn()
+	}
 	return s.out.spill()
 }
 

@@ -39,6 +39,7 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 
 	options := s.options
 	options.Tag = open.GetTag()
+	options.Compressed = open.GetCompressed()
 	options.Logger = logger
 	err := imap.Serve(ctx, engineConn{conn}, account, options)
 	if cause := context.Cause(ctx); errors.Is(cause, tunnel.ErrLapsed) {
@@ -133,7 +134,16 @@ func (c engineConn) Continue(p imap.Checkpoint) error {
 	return c.Conn.Continue(p.Consumed, p.State, p.Vector)
 }
 
+func (c engineConn) Compress(p imap.Checkpoint) error {
+	return c.Conn.Compress(p.Consumed, p.State, p.Vector)
+}
+
+func (c engineConn) Unauthenticate(p imap.Checkpoint) error {
+	return c.Conn.Unauthenticate(p.Consumed)
+}
+
 var (
 	_ imap.Conn          = engineConn{}
+	_ imap.Turner        = engineConn{}
 	_ imap.ReadDeadliner = engineConn{}
 )

@@ -147,6 +147,23 @@ func (c *Conn) Continue(consumed uint64, state, vector []byte) error {
 	return c.sendAnswer(consumed, state, vector, true)
 }
 
+// Compress is an Answer after which everything is compressed, in both directions.
+func (c *Conn) Compress(consumed uint64, state, vector []byte) error {
+	c.answer.Compress = true
+	defer func() { c.answer.Compress = false }()
+	return c.sendAnswer(consumed, state, vector, false)
+}
+
+// Unauthenticate is an Answer, the last of the session: the distributor keeps the
+// connection and what the client sent beyond consumed. Reading ends.
+func (c *Conn) Unauthenticate(consumed uint64) error {
+	c.answer.Unauthenticate = true
+	defer func() { c.answer.Unauthenticate = false }()
+	err := c.sendAnswer(consumed, nil, nil, false)
+	c.Interrupt()
+	return err
+}
+
 func (c *Conn) sendAnswer(consumed uint64, state, vector []byte, continuation bool) error {
 	c.answer.Data, c.answer.Continuation = c.buf, continuation
 	if c.answer.Checkpoint == nil {

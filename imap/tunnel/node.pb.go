@@ -290,6 +290,7 @@ type Open struct {
 	Tag           string                 `protobuf:"bytes,5,opt,name=tag,proto3" json:"tag,omitempty"`               // tag of the LOGIN or AUTHENTICATE that the node answers
 	Remote        string                 `protobuf:"bytes,6,opt,name=remote,proto3" json:"remote,omitempty"`         // client address, for logs
 	Tls           bool                   `protobuf:"varint,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	Compressed    bool                   `protobuf:"varint,9,opt,name=compressed,proto3" json:"compressed,omitempty"`            // resume: the client's stream is compressed
 	ClientId      string                 `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"` // RFC 2971 parameters given before login, for quirks; may be empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -370,6 +371,13 @@ func (x *Open) GetRemote() string {
 func (x *Open) GetTls() bool {
 	if x != nil {
 		return x.Tls
+	}
+	return false
+}
+
+func (x *Open) GetCompressed() bool {
+	if x != nil {
+		return x.Compressed
 	}
 	return false
 }
@@ -611,12 +619,14 @@ func (*Down_Window) isDown_Message() {}
 // Answer is the end of a command's response (or what IDLE announces), complete,
 // with the state after it.
 type Answer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
-	Checkpoint    *Checkpoint            `protobuf:"bytes,2,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	Continuation  bool                   `protobuf:"varint,3,opt,name=continuation,proto3" json:"continuation,omitempty"` // inside a command: "+" was sent, the client is to go on
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Data           []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Checkpoint     *Checkpoint            `protobuf:"bytes,2,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Continuation   bool                   `protobuf:"varint,3,opt,name=continuation,proto3" json:"continuation,omitempty"`     // inside a command: "+" was sent, the client is to go on
+	Compress       bool                   `protobuf:"varint,8,opt,name=compress,proto3" json:"compress,omitempty"`             // all that follows is compressed, in both directions
+	Unauthenticate bool                   `protobuf:"varint,9,opt,name=unauthenticate,proto3" json:"unauthenticate,omitempty"` // the session has ended, the connection goes on before a login
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
@@ -666,6 +676,20 @@ func (x *Answer) GetCheckpoint() *Checkpoint {
 func (x *Answer) GetContinuation() bool {
 	if x != nil {
 		return x.Continuation
+	}
+	return false
+}
+
+func (x *Answer) GetCompress() bool {
+	if x != nil {
+		return x.Compress
+	}
+	return false
+}
+
+func (x *Answer) GetUnauthenticate() bool {
+	if x != nil {
+		return x.Unauthenticate
 	}
 	return false
 }
@@ -979,7 +1003,7 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\x04ping\x18\x03 \x01(\v2\x12.pluto.tunnel.PingH\x00R\x04ping\x12+\n" +
 	"\x05close\x18\x04 \x01(\v2\x13.pluto.tunnel.CloseH\x00R\x05close\x12\x12\n" +
 	"\x04beat\x18\x05 \x01(\x06R\x04beatB\t\n" +
-	"\amessage\"\xe2\x01\n" +
+	"\amessage\"\x82\x02\n" +
 	"\x04Open\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\rR\x06userId\x12\x14\n" +
 	"\x05login\x18\x02 \x01(\tR\x05login\x12\x18\n" +
@@ -989,7 +1013,10 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"checkpoint\x12\x10\n" +
 	"\x03tag\x18\x05 \x01(\tR\x03tag\x12\x16\n" +
 	"\x06remote\x18\x06 \x01(\tR\x06remote\x12\x10\n" +
-	"\x03tls\x18\a \x01(\bR\x03tls\x12\x1b\n" +
+	"\x03tls\x18\a \x01(\bR\x03tls\x12\x1e\n" +
+	"\n" +
+	"compressed\x18\t \x01(\bR\n" +
+	"compressed\x12\x1b\n" +
 	"\tclient_id\x18\b \x01(\tR\bclientId\"\x1e\n" +
 	"\x04Ping\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\a\n" +
@@ -1001,13 +1028,15 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\x04pong\x18\x04 \x01(\v2\x12.pluto.tunnel.PongH\x00R\x04pong\x121\n" +
 	"\arefused\x18\x05 \x01(\v2\x15.pluto.tunnel.RefusedH\x00R\arefused\x12.\n" +
 	"\x06window\x18\x06 \x01(\v2\x14.pluto.tunnel.WindowH\x00R\x06windowB\t\n" +
-	"\amessage\"z\n" +
+	"\amessage\"\xbe\x01\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x128\n" +
 	"\n" +
 	"checkpoint\x18\x02 \x01(\v2\x18.pluto.tunnel.CheckpointR\n" +
 	"checkpoint\x12\"\n" +
-	"\fcontinuation\x18\x03 \x01(\bR\fcontinuation\"\x1d\n" +
+	"\fcontinuation\x18\x03 \x01(\bR\fcontinuation\x12\x1a\n" +
+	"\bcompress\x18\b \x01(\bR\bcompress\x12&\n" +
+	"\x0eunauthenticate\x18\t \x01(\bR\x0eunauthenticate\"\x1d\n" +
 	"\aPartial\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x19\n" +
 	"\x03Bye\x12\x12\n" +

@@ -1,0 +1,84 @@
+package imap
+
+import (
+	"strings"
+
+	"github.com/go-pluto/pluto/imap/wire"
+)
+
+// compress: RFC 4978. The connection's other end does it, so that the session can
+// go on elsewhere; here it is only turned on.
+func (s *session) compress(c *wire.Command) error {
+	if err := c.SP(); err != nil {
+		return err
+	}
+	mechanism, err := c.Atom()
+	if err != nil {
+		return err
+	}
+	if err := c.End(); err != nil {
+		return err
+	}
+	switch {
+	case !strings.EqualFold(mechanism, "DEFLATE"):
+		return badSyntax("Unknown compression mechanism")
+	case s.opts.Compressed:
+		return &refusal{"COMPRESSIONACTIVE", "DEFLATE is active already"}
+	case s.turner == nil:
+		return &refusal{"", "Compression is not possible on this connection"}
+	}
+	s.turn = func(p Checkpoint) error {
+		s.opts.Compressed = true
+		return s.turner.Compress(p)
+	}
+	return nil
+}
+
+// unauthenticate: RFC 8437. What is left of the session is the connection, and
+// bytes of it that were sent early.
+func (s *session) unauthenticate(c *wire.Command) error {
+	if err := c.End(); err != nil {
+		return err
+	}
+	if s.turner == nil || s.opts.Compressed {
+		return &refusal{"CANNOT", "Not possible on this connection"}
+	}
+	s.closeMailbox()
+	s.turn = func(p Checkpoint) error {
+		if err := s.turner.Unauthenticate(p); err != nil {
+			return err
+		}
+		return &endError{said: true}
+	}
+	return nil
+}
+
+// takeTurn sends what is due with the turn that the last command asked for.
+func (s *session) takeTurn() error {
+	turn := s.turn
+	s.turn = nil
+	s.answerDue = false
+	s.out.pass()
+	s.out.release()
+	if s.out.err != nil {
+		return s.out.err
+	}
+	err := turn(s.checkpoint())
+	if err != nil && !isEnd(err) {
+		s.out.err = err
+	}
+	return err
+}
+
+// turnCapabilities appends the capabilities that depend on the connection.
+func (s *session) turnCapabilities(shown []string) []string {
+	if s.turner == nil || s.opts.Compressed {
+		return shown
+	}
+	for _, c := range [...]string{"COMPRESS=DEFLATE", "UNAUTHENTICATE"} {
+		if !s.opts.hidden(c) {
+			shown = append(shown, c)
+		}
+	}
+	return shown
+}
