@@ -14,7 +14,7 @@ var capabilities = [...]string{
 	"CHILDREN", "UIDPLUS", "MOVE", "MULTIAPPEND", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 	"BINARY", "CATENATE", "REPLACE", "PREVIEW",
 	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN", "ESEARCH", "SEARCHRES", "PARTIAL",
-	"OBJECTID", "SAVEDATE",
+	"OBJECTID", "SAVEDATE", "CONDSTORE", "QRESYNC",
 	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "CONTEXT=SEARCH", "CONTEXT=SORT", "INPROGRESS",
 }
 
@@ -61,20 +61,6 @@ func (s *session) logout(c *wire.Command) error {
 	}
 	s.out.line("BYE Logging out")
 	s.leaving = true
-	return nil
-}
-
-// enable: RFC 5161. There is nothing to enable yet; what is unknown is ignored.
-func (s *session) enable(c *wire.Command) error {
-	for first := true; first || !c.EOL(); first = false {
-		if err := c.SP(); err != nil {
-			return err
-		}
-		if _, err := c.Atom(); err != nil {
-			return err
-		}
-	}
-	s.out.line("ENABLED")
 	return nil
 }
 

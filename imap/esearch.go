@@ -284,7 +284,7 @@ func (b *selection) save(found []span) {
 		for i := sp.from; i < sp.to; {
 			n := runAt(b.told, i, sp.to)
 			first := b.told.UIDAt(i)
-			b.saved.add(uidRange{first, first + UID(n) - 1})
+			b.saved.add(UIDRange{first, first + UID(n) - 1})
 			i += n
 		}
 	}

@@ -24,26 +24,21 @@ func (s *session) uidExpunge(c *wire.Command) error {
 
 // readSet reads a message set after a space, and finds its places in told.
 func (s *session) readSet(c *wire.Command, uid bool) ([]span, error) {
-	spans, _, err := s.readOpenSet(c, uid)
+	spans, _, err := s.readPlaces(c, uid)
 	return spans, err
 }
 
-// readOpenSet also returns the UID from which on the set names everything, 0 if
-// it does not.
-func (s *session) readOpenSet(c *wire.Command, uid bool) ([]span, UID, error) {
+// readPlaces is readSet that also returns the set.
+func (s *session) readPlaces(c *wire.Command, uid bool) ([]span, wire.NumSet, error) {
 	if err := c.SP(); err != nil {
-		return nil, 0, err
+		return nil, wire.NumSet{}, err
 	}
 	set, err := c.SequenceSet()
 	if err != nil {
-		return nil, 0, err
-	}
-	var open UID
-	if uid {
-		open = openFrom(set)
+		return nil, set, err
 	}
 	spans, err := s.place(set, uid)
-	return spans, open, err
+	return spans, set, err
 }
 
 // expungePlaces removes those of the messages that have \Deleted now. A message

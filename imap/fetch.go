@@ -19,7 +19,7 @@ func (s *session) fetch(c *wire.Command) error { return s.fetchItems(c, false) }
 func (s *session) uidFetch(c *wire.Command) error { return s.fetchItems(c, true) }
 
 func (s *session) fetchItems(c *wire.Command, uid bool) error {
-	spans, open, err := s.readOpenSet(c, uid)
+	spans, set, err := s.readPlaces(c, uid)
 	if err != nil {
 		return err
 	}
@@ -27,11 +27,23 @@ func (s *session) fetchItems(c *wire.Command, uid bool) error {
 	if err != nil {
 		return err
 	}
-	spans = a.narrow(spans)
-	if err := s.witness(open); err != nil {
-		return err
+	if a.vanished && !s.on(modeQResync) {
+		return badSyntax("VANISHED needs ENABLE QRESYNC")
+	}
+	if uid {
+		if err := s.witness(openFrom(set)); err != nil {
+			return err
+		}
 	}
 	s.box.refresh()
+	if spans = a.narrow(spans); a.changed {
+		if spans, err = s.changedSince(&a, set, spans); err != nil {
+			return err
+		}
+	}
+	if a.modSeq {
+		s.switchOn(modeCondStore)
+	}
 	f := fetcher{session: s, box: s.box, fetchArgs: a, addUID: uid && !a.uid}
 	if a.seen && !s.box.readOnly {
 		if err := f.see(spans); err != nil {
@@ -51,7 +63,7 @@ func (s *session) fetchItems(c *wire.Command, uid bool) error {
 	if f.failed != nil { // what was not said is said by the sync
 		return f.failed
 	}
-	if a.flags {
+	if a.flags && (a.modSeq || !s.on(modeCondStore)) {
 		s.box.announce(spans)
 	} else {
 		s.box.announce(f.saw)
@@ -128,10 +140,8 @@ func (f *fetcher) message(i int) error {
 		f.out.buf = appendUID(f.out.buf, m.UID)
 		separator = " "
 	}
-	if !f.flags && contains(f.saw, i) {
-		f.out.buf = append(f.out.buf, separator...)
-		f.out.buf = appendFlags(f.out.buf, m, f.box.isRecent(m.UID))
-		separator = " "
+	if len(f.saw) > 0 && contains(f.saw, i) {
+		separator = f.appendSeen(m, separator)
 	}
 	for k := range f.items {
 		f.out.buf = append(f.out.buf, separator...)
@@ -142,6 +152,26 @@ func (f *fetcher) message(i int) error {
 	}
 	f.out.buf = append(f.out.buf, ")\r\n"...)
 	return f.out.spill()
+}
+
+// appendSeen appends what the client must hear of a message that has become
+// \Seen, as far as it is not among the items (RFC 3501 section 6.4.5, RFC 7162 section 3.2.4).
+func (f *fetcher) appendSeen(m *Message, separator string) string {
+	buf := f.out.buf
+	if f.on(modeCondStore) && !f.uid && !f.addUID {
+		buf = appendUID(append(buf, separator...), m.UID)
+		separator = " "
+	}
+	if !f.flags {
+		buf = appendFlags(append(buf, separator...), m, f.box.isRecent(m.UID))
+		separator = " "
+	}
+	if f.on(modeCondStore) && !f.modSeq {
+		buf = f.appendModSeq(append(buf, separator...), m)
+		separator = " "
+	}
+	f.out.buf = buf
+	return separator
 }
 
 // prepare gets what the items need of a message, before anything of it is
@@ -223,6 +253,8 @@ func (f *fetcher) item(it *fetchItem, m *Message) error {
 		buf = f.structure.AppendBody(append(buf, "BODY "...), false)
 	case fetchBodyStructure:
 		buf = f.structure.AppendBody(append(buf, "BODYSTRUCTURE "...), true)
+	case fetchModSeq:
+		buf = f.appendModSeq(buf, m)
 	case fetchSaveDate: // RFC 8514 section 4.2
 		buf = wire.AppendDateTime(append(buf, "SAVEDATE "...), time.Unix(m.Saved, 0).UTC())
 	case fetchEmailID:

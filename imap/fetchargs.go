@@ -20,6 +20,7 @@ const (
 	fetchBody          // the structure without extension data
 	fetchBodyStructure // with it
 	fetchSection       // content
+	fetchModSeq
 	fetchSaveDate
 	fetchEmailID
 	fetchThreadID
@@ -50,11 +51,16 @@ type fetchArgs struct {
 	binary    bool // they need it decoded
 	lazy      bool // they take structure and content if those are at hand
 
-	partial partialRange // of the messages, zero: all of them
+	modSeq bool // MODSEQ is among them
+
+	partial  partialRange // of the messages, zero: all of them
+	changed  bool         // only those with a MODSEQ above since
+	since    ModSeq
+	vanished bool // and what vanished since
 }
 
 // simpleItems are the items and macros without arguments (RFC 3501 section
-// 6.4.5, RFC 8474, RFC 8514).
+// 6.4.5, RFC 7162, RFC 8474, RFC 8514).
 var simpleItems = map[string][]fetchItem{
 	"UID":           {{kind: fetchUID}},
 	"FLAGS":         {{kind: fetchFlags}},
@@ -62,6 +68,7 @@ var simpleItems = map[string][]fetchItem{
 	"RFC822.SIZE":   {{kind: fetchSize}},
 	"ENVELOPE":      {{kind: fetchEnvelope}},
 	"BODYSTRUCTURE": {{kind: fetchBodyStructure}},
+	"MODSEQ":        {{kind: fetchModSeq}},
 	"SAVEDATE":      {{kind: fetchSaveDate}},
 	"EMAILID":       {{kind: fetchEmailID}},
 	"THREADID":      {{kind: fetchThreadID}},
@@ -158,6 +165,8 @@ func (a *fetchArgs) add(it fetchItem, seen bool) {
 		a.uid = true
 	case fetchFlags:
 		a.flags = true
+	case fetchModSeq:
+		a.modSeq = true
 	case fetchEnvelope, fetchBody, fetchBodyStructure, fetchThreadID:
 		a.structure = true
 	case fetchSection:

@@ -28,6 +28,12 @@ func (a *fetchArgs) readModifiers(c *wire.Command, uid bool) error {
 			return err
 		}
 	}
+	if a.vanished && !a.changed {
+		return badSyntax("VANISHED needs CHANGEDSINCE")
+	}
+	if a.changed && !a.modSeq {
+		a.add(fetchItem{kind: fetchModSeq}, false)
+	}
 	return c.End()
 }
 
@@ -46,6 +52,22 @@ func (a *fetchArgs) readModifier(c *wire.Command, uid bool) error {
 		}
 		a.partial, err = readPartialRange(c)
 		return err
+	case "CHANGEDSINCE": // RFC 7162 section 3.1.4.1
+		if a.changed {
+			return badSyntax("CHANGEDSINCE is given twice")
+		}
+		if err := c.SP(); err != nil {
+			return err
+		}
+		n, err := c.Number64()
+		a.changed, a.since = true, ModSeq(n)
+		return err
+	case "VANISHED": // RFC 7162 section 3.2.6
+		if !uid {
+			return badSyntax("VANISHED is not allowed here")
+		}
+		a.vanished = true
+		return nil
 	}
 	return badSyntax("Unknown modifier")
 }

@@ -28,6 +28,7 @@ func (s *session) idle(c *wire.Command) error {
 	if err := s.sync(syncAll, false); err != nil {
 		return err
 	}
+	s.settleHighest(false)
 	s.in.boundary()
 	s.in.idling = true
 	if err := s.proceed("+ idling\r\n"); err != nil {
@@ -96,6 +97,7 @@ func (s *session) announceNow() (err error) {
 	if err := s.sync(syncAll, false); err != nil {
 		return err
 	}
+	s.settleHighest(false)
 	if len(s.out.buf) == 0 && s.stateDirty == stateSame {
 		s.out.release()
 		return nil

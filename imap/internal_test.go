@@ -192,7 +192,7 @@ func TestRunsAndRanges(t *testing.T) {
 		runs := uidRanges(runsOf(uidView(uids)))
 		var sum uidRanges
 		for _, uid := range uids {
-			sum.add(uidRange{uid, uid})
+			sum.add(UIDRange{uid, uid})
 		}
 		if !slices.Equal(runs, sum) {
 			t.Fatalf("%v: %v, %v", uids, runs, sum)
@@ -205,15 +205,16 @@ func TestRunsAndRanges(t *testing.T) {
 		st := sessionState{
 			Selected: true, ReadOnly: len(uids)%2 == 0, Name: "Entwürfe", MailboxID: "M1",
 			UIDValidity: 1<<32 - 1, ModSeq: 1<<53 - 1, Told: runs, Recent: sum,
+			Saved: sum, Modes: modeQResync,
 		}
 		got, err := decodeState(st.append(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(got.Told, st.Told) || !slices.Equal(got.Recent, st.Recent) {
+		if !slices.Equal(got.Told, st.Told) || !slices.Equal(got.Recent, st.Recent) || !slices.Equal(got.Saved, st.Saved) {
 			t.Fatalf("%+v, want %+v", got, st)
 		}
-		got.Told, got.Recent = st.Told, st.Recent
+		got.Told, got.Recent, got.Saved = st.Told, st.Recent, st.Saved
 		if !reflect.DeepEqual(got, st) {
 			t.Fatalf("%+v, want %+v", got, st)
 		}
@@ -221,9 +222,9 @@ func TestRunsAndRanges(t *testing.T) {
 }
 
 func TestStateThatIsTooLarge(t *testing.T) {
-	st := sessionState{Selected: true, Name: "x", Told: make([]uidRange, maxStateBytes)}
+	st := sessionState{Selected: true, Name: "x", Told: make([]UIDRange, maxStateBytes)}
 	for i := range st.Told {
-		st.Told[i] = uidRange{UID(2*i + 1), UID(2*i + 1)}
+		st.Told[i] = UIDRange{UID(2*i + 1), UID(2*i + 1)}
 	}
 	got, err := decodeState(st.append(nil))
 	if err != nil || !got.TooMany || got.Told != nil || got.Name != "x" {
@@ -232,8 +233,8 @@ func TestStateThatIsTooLarge(t *testing.T) {
 }
 
 func FuzzDecodeState(f *testing.F) {
-	f.Add(sessionState{}.append(nil))
-	f.Add(sessionState{Selected: true, Name: "INBOX", Told: []uidRange{{1, 5}, {9, 9}}}.append(nil))
+	f.Add(sessionState{Modes: modeCondStore}.append(nil))
+	f.Add(sessionState{Selected: true, Name: "INBOX", Told: []UIDRange{{1, 5}, {9, 9}}}.append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		st, err := decodeState(data)
 		if err != nil {

@@ -30,6 +30,8 @@ const (
 	pieceBytes = 30 << 10 // response bytes that are collected before they are passed on
 	pieceSlack = 2 << 10  // for the line that fills a piece
 
+	maxVanished = 1000 // ranges of UIDs in one response
+
 	maxStateBytes = 256 << 10 // of the state in a checkpoint
 	bigStateBytes = 4 << 10   // a state from here on is not sent for a new MODSEQ alone
 

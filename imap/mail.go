@@ -209,6 +209,33 @@ type Changes struct {
 	Added    []UID // in the newer view only, rising
 }
 
+// UIDRange is the UIDs From..To, both included.
+type UIDRange struct{ From, To UID }
+
+// Known is what a client has of a mailbox from an earlier time, perhaps from
+// another replica (RFC 7162 section 3.2.5).
+type Known struct {
+	UIDValidity uint32
+	ModSeq      ModSeq     // the last HIGHESTMODSEQ that it was told, by whichever replica
+	UIDs        []UIDRange // of the messages that it may have, in any order; nil: of all
+}
+
+// Resync is what brings a client up to date.
+type Resync struct {
+	// View is what the client has then. It is not older than any returned before.
+	View View
+	// Reset: the mailbox has another UIDVALIDITY, nothing that the client has counts.
+	Reset bool
+	// Own: the client's MODSEQ was given by this replica, and the answer is exact;
+	// otherwise there may be more in it than necessary, never less.
+	Own bool
+	// Changed are messages of the view, rising, that the client may not have as they
+	// are, also ones that it did not name.
+	Changed []UID
+	// Vanished are, rising, those of the UIDs that it named that denote nothing.
+	Vanished []UIDRange
+}
+
 // Mailbox is an opened mailbox. Its methods name messages by key: one that got
 // another UID from another replica since the session was shown it is still the
 // message that the client means.
@@ -234,11 +261,13 @@ type Mailbox interface {
 	// are \Recent for this session, and takes them from all others (read-only: leaves them).
 	ClaimRecent(v View) UID
 
-	// Store changes flags and returns a view that has the change, and the UIDs
-	// that were not changed because their MODSEQ is above unchangedSince (0: no
-	// condition). Messages expunged meanwhile are skipped. A call that
-	// changes nothing commits nothing.
-	Store(ctx context.Context, messages []MessageKey, change FlagChange) (View, []UID, error)
+	// Resync compares what a client has with the mailbox (RFC 7162, crdt.md 4.2).
+	Resync(ctx context.Context, known Known) (Resync, error)
+	// Store changes flags and returns a view that has the change, and the places,
+	// rising, of the messages that were not changed because their MODSEQ is above
+	// UnchangedSince. Messages expunged meanwhile are skipped. A call that changes
+	// nothing commits nothing.
+	Store(ctx context.Context, messages []MessageKey, change FlagChange) (View, []int, error)
 	// Expunge removes those of the messages that have \Deleted; others and
 	// those already gone are skipped.
 	Expunge(ctx context.Context, messages []MessageKey) (View, error)
@@ -256,8 +285,8 @@ type FlagChange struct {
 	Op             FlagOp
 	Flags          Flags
 	Keywords       []string
-	UnchangedSince ModSeq // 0: unconditional
-	Conditional    bool
+	UnchangedSince ModSeq // given by whichever replica
+	Conditional    bool   // UnchangedSince counts, 0 too
 }
 
 // FlagOp is the form of a STORE.

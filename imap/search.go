@@ -25,6 +25,7 @@ func (s *session) searchMessages(c *wire.Command, uid bool) error {
 	}
 	if err != nil && !isSyntax(err) && p.answer.options&findSave != 0 {
 		s.box.save(nil) // RFC 5182 section 2.1
+		s.stateDirty = stateChanged
 	}
 	return err
 }
@@ -34,22 +35,19 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	if err := s.box.unused(tag, &p.answer); err != nil {
 		return err
 	}
-	if err := s.witness(p.open); err != nil {
-		return err
-	}
-	s.box.refresh()
-	f := finder{session: s, box: s.box, program: *p}
-	found, err := f.find()
+	f, found, err := s.findFor(*p, 1)
 	if err != nil {
 		return err
 	}
 	if p.answer.options&findSave != 0 {
 		s.box.save(p.answer.chosen(found))
+		s.stateDirty = stateChanged
 	}
+	mod := s.highestFound(p, found)
 	if p.answer.extended {
-		err = s.tellFound(tag, uid, &p.answer, found, 0)
+		err = s.tellFound(tag, uid, &p.answer, found, mod)
 	} else {
-		err = s.tellNumbers("SEARCH", uid, found)
+		err = s.tellNumbers("SEARCH", uid, found, mod)
 	}
 	if err != nil {
 		return err
@@ -60,9 +58,25 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	return f.failed
 }
 
+// findFor executes the search of a SEARCH, SORT or THREAD, which looks at messages
+// in so many rounds.
+func (s *session) findFor(p program, rounds int) (*finder, []span, error) {
+	if err := s.witness(p.open); err != nil {
+		return nil, nil, err
+	}
+	s.box.refresh()
+	if err := s.translate(&p); err != nil {
+		return nil, nil, err
+	}
+	f := &finder{session: s, box: s.box, program: p, rounds: rounds}
+	found, err := f.find()
+	return f, found, err
+}
+
 // tellNumbers appends a SEARCH response (RFC 3501 section 7.2.5) or a SORT response
-// (RFC 5256 section 4).
-func (s *session) tellNumbers(response string, uid bool, found []span) error {
+// (RFC 5256 section 4). mod, if it is not 0, is the highest MODSEQ of what was found
+// (RFC 7162 sections 3.1.6 and 3.1.9).
+func (s *session) tellNumbers(response string, uid bool, found []span, mod ModSeq) error {
 	s.out.buf = append(append(s.out.buf, "* "...), response...)
 	for _, sp := range found {
 		for i := sp.from; i < sp.to; i++ {
@@ -72,6 +86,10 @@ func (s *session) tellNumbers(response string, uid bool, found []span) error {
 		if err := s.out.spill(); err != nil {
 			return err
 		}
+	}
+	if mod > 0 {
+		s.out.buf = strconv.AppendUint(append(s.out.buf, " (MODSEQ "...), uint64(mod), 10)
+		s.out.buf = append(s.out.buf, ')')
 	}
 	s.out.buf = append(s.out.buf, '\r', '\n')
 	return nil
@@ -218,6 +236,8 @@ func (f *finder) meetsIndex(k *criterion) bool {
 		return dayOf(m.Date, m.Zone) < k.number
 	case searchOn:
 		return dayOf(m.Date, m.Zone) == k.number
+	case searchModSeq:
+		return m.ModSeq >= ModSeq(k.number) || k.uids.contains(m.UID)
 	case searchSavedBefore:
 		return dayOf(m.Saved, 0) < k.number
 	case searchSavedOn:

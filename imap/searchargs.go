@@ -37,6 +37,7 @@ const (
 	searchSmaller     // than number bytes
 	searchBefore      // day of INTERNALDATE is before number
 	searchOn          // is number
+	searchModSeq      // MODSEQ is at or above number (RFC 7162)
 	searchSavedBefore // day of the save date is before number (RFC 8514)
 	searchSavedOn
 	searchEmailID // is text (RFC 8474)
@@ -56,6 +57,7 @@ type criterion struct {
 	cost    cost
 	kids    []*criterion // of and, or, not
 	spans   []span
+	uids    uidRanges   // of MODSEQ: these too
 	set     wire.NumSet // that spans are the places of
 	uid     bool        // it is of UIDs
 	flag    Flags
@@ -67,11 +69,12 @@ type criterion struct {
 
 // program is what a SEARCH looks for.
 type program struct {
-	root   *criterion
-	bodies []*mime.Matcher // of all BODY keys
-	texts  []*mime.Matcher // of all TEXT keys
-	open   UID             // from which on a UID key names everything, 0: none does
-	answer findReturn
+	root    *criterion
+	bodies  []*mime.Matcher // of all BODY keys
+	texts   []*mime.Matcher // of all TEXT keys
+	modSeqs []*criterion    // all MODSEQ keys
+	open    UID             // from which on a UID key names everything, 0: none does
+	answer  findReturn
 }
 
 // searchParser reads the criteria of a SEARCH.
@@ -196,6 +199,7 @@ func init() { // the keys NOT and OR refer to the table
 		"BEFORE": (*searchParser).date, "ON": (*searchParser).date, "SINCE": (*searchParser).date,
 		"SENTBEFORE": (*searchParser).date, "SENTON": (*searchParser).date, "SENTSINCE": (*searchParser).date,
 		"SAVEDBEFORE": (*searchParser).date, "SAVEDON": (*searchParser).date, "SAVEDSINCE": (*searchParser).date,
+		"MODSEQ":  (*searchParser).modSeq,
 		"EMAILID": (*searchParser).objectID, "THREADID": (*searchParser).objectID,
 		"KEYWORD": (*searchParser).keyword, "UNKEYWORD": (*searchParser).keyword,
 		"LARGER": (*searchParser).size, "SMALLER": (*searchParser).size,
@@ -258,6 +262,7 @@ func (p *searchParser) set(uid bool) (*criterion, error) {
 	if uid {
 		p.program.open = max(p.program.open, openFrom(set))
 	}
+	p.numbers = p.numbers || !uid && !set.Saved
 	// Numbers that do not exist are no error here, as other servers have it.
 	return &criterion{op: searchSet, spans: p.box.appendPlaces(nil, set, uid), set: set, uid: uid}, nil
 }

@@ -26,7 +26,8 @@ func (s *session) open(c *wire.Command, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	if err := c.End(); err != nil {
+	args, err := s.readSelectArgs(c)
+	if err != nil {
 		return err
 	}
 	if s.box != nil {
@@ -40,16 +41,29 @@ func (s *session) open(c *wire.Command, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	s.box = newSelection(mailbox)
+	var r Resync
+	view := mailbox.View()
+	if args.qresync {
+		if r, err = mailbox.Resync(s.ctx, args.known); err != nil {
+			mailbox.Close()
+			return err
+		}
+		view = r.View
+	}
+	if args.condStore {
+		s.switchOn(modeCondStore)
+	}
+	s.box = newSelection(mailbox, view)
 	s.stateDirty = stateChanged
 	s.describe(s.box)
-	return nil
+	if !args.qresync {
+		return nil
+	}
+	return s.tellResync(&args, &r)
 }
 
-func newSelection(mailbox Mailbox) *selection {
-	b := &selection{mailbox: mailbox, readOnly: mailbox.ReadOnly()}
-	b.refresh()
-	b.told = b.latest
+func newSelection(mailbox Mailbox, view View) *selection {
+	b := &selection{mailbox: mailbox, readOnly: mailbox.ReadOnly(), told: view, latest: view}
 	b.shown = b.told.HighestModSeq()
 	b.keywords = mailbox.Keywords()
 	b.claim()
@@ -67,6 +81,7 @@ func (s *session) describe(b *selection) {
 	}
 	s.out.status("UIDVALIDITY", uint64(b.mailbox.UIDValidity()), "UIDs valid")
 	s.out.status("UIDNEXT", uint64(b.told.UIDNext()), "Predicted next UID")
+	s.tellHighest(b.told.HighestModSeq())
 	s.out.tagged("", "OK", "MAILBOXID ("+b.mailbox.MailboxID()+")", "Identity") // RFC 8474 section 4.2
 	if s.code = append(s.code, "READ-WRITE"...); b.readOnly {
 		s.code = append(s.code[:0], "READ-ONLY"...)

@@ -34,7 +34,7 @@ type selection struct {
 	announced   []span // places in told whose flags the current command has told,
 	announcedAt ModSeq // as they were at this MODSEQ
 
-	runs []uidRange // the UIDs of told, for checkpoints; nil: to be computed
+	runs []UIDRange // the UIDs of told, for checkpoints; nil: to be computed
 }
 
 // ghost is what a client made of the flags of a message that is no longer there
@@ -127,7 +127,7 @@ func (b *selection) isRecent(uid UID) bool { return b.recent.contains(uid) }
 func (b *selection) claim() {
 	from, next := b.mailbox.ClaimRecent(b.told), b.told.UIDNext()
 	if from < next {
-		b.recent.add(uidRange{max(from, 1), next - 1})
+		b.recent.add(UIDRange{max(from, 1), next - 1})
 	}
 }
 
@@ -135,8 +135,8 @@ func (b *selection) claim() {
 func (b *selection) countRecent() int {
 	n := 0
 	for _, r := range b.recent {
-		from, _ := b.told.Find(r.from)
-		to, ok := b.told.Find(r.to)
+		from, _ := b.told.Find(r.From)
+		to, ok := b.told.Find(r.To)
 		if ok {
 			to++
 		}
@@ -173,33 +173,30 @@ func (b *selection) spell(keywords []string) {
 	}
 }
 
-// uidRange is the UIDs from..to, both included.
-type uidRange struct{ from, to UID }
-
 // uidRanges is a set of UIDs: sorted ranges that do not touch.
-type uidRanges []uidRange
+type uidRanges []UIDRange
 
 func (r uidRanges) contains(uid UID) bool {
-	i := sort.Search(len(r), func(i int) bool { return r[i].to >= uid })
-	return i < len(r) && r[i].from <= uid
+	i := sort.Search(len(r), func(i int) bool { return r[i].To >= uid })
+	return i < len(r) && r[i].From <= uid
 }
 
 // add adds a range that ends above all others.
-func (r *uidRanges) add(n uidRange) {
+func (r *uidRanges) add(n UIDRange) {
 	last := len(*r) - 1
-	for last >= 0 && (*r)[last].to+1 >= n.from {
-		n.from = min(n.from, (*r)[last].from)
+	for last >= 0 && (*r)[last].To+1 >= n.From {
+		n.From = min(n.From, (*r)[last].From)
 		last--
 	}
 	*r = append((*r)[:last+1], n)
 }
 
 // runsOf returns the UIDs of a view as ranges. It looks at each run's ends only.
-func runsOf(v View) []uidRange {
-	var runs []uidRange
+func runsOf(v View) []UIDRange {
+	var runs []UIDRange
 	for i := 0; i < v.Len(); {
 		first, n := v.UIDAt(i), runAt(v, i, v.Len())
-		runs = append(runs, uidRange{first, first + UID(n) - 1})
+		runs = append(runs, UIDRange{first, first + UID(n) - 1})
 		i += n
 	}
 	return runs

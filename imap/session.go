@@ -31,11 +31,15 @@ type session struct {
 	code    []byte     // response code of the OK that follows, without brackets
 	scratch Message    // not on the stack, because it is passed to interfaces
 	spans   []span     // of the message set of the current command
+	modes   modes      // that the client has switched on
 	bad     int        // commands in a row that were no IMAP
 	leaving bool       // the client has logged out
 
-	turner Turner                 // conn, if it is one
-	turn   func(Checkpoint) error // what the next answer is sent with; nil: as an answer
+	turner     Turner                 // conn, if it is one
+	turn       func(Checkpoint) error // what the next answer is sent with; nil: as an answer
+	numbers    bool                   // the command's answer depends on message numbers staying
+	saidModSeq bool                   // the command's answer has a MODSEQ
+	highest    ModSeq                 // what HIGHESTMODSEQ is still to be told, 0: none
 
 	consumed   uint64 // where the last command that was answered ends
 	answerDue  bool   // there are responses, or a checkpoint, that were not sent
@@ -132,7 +136,7 @@ func (s *session) execute(c *wire.Command) (string, result, error) {
 	s.tag = tag
 	cmd, name, err := s.lookUp(c)
 	if err == nil {
-		s.code = s.code[:0]
+		s.code, s.numbers, s.saidModSeq = s.code[:0], false, false
 		err = cmd.run(s, c)
 	}
 	if fatal := c.Finish(); fatal != nil {
@@ -143,9 +147,14 @@ func (s *session) execute(c *wire.Command) (string, result, error) {
 		return name, result, err
 	}
 	s.bad = 0
-	if gone := s.sync(cmd.sync, isUID(name)); gone != nil {
+	mode := cmd.sync
+	if s.numbers {
+		mode = min(mode, syncFlags)
+	}
+	if gone := s.sync(mode, isUID(name)); gone != nil {
 		return name, resultEnded, gone
 	}
+	s.settleHighest(err == nil)
 	if err != nil {
 		result, err := s.answerError(tag, name, err)
 		return name, result, err

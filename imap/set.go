@@ -42,7 +42,7 @@ func (b *selection) appendPlaces(spans []span, set wire.NumSet, uid bool) []span
 	}
 	if set.Saved {
 		for _, r := range b.saved {
-			spans = appendSpan(spans, uidSpan(b.told, wire.Range{Start: uint32(r.from), Stop: uint32(r.to)}))
+			spans = appendSpan(spans, uidSpan(b.told, wire.Range{Start: uint32(r.From), Stop: uint32(r.To)}))
 		}
 		return normal(spans)
 	}

@@ -33,7 +33,7 @@ func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid 
 	if err := s.box.unused(tag, &p.answer); err != nil {
 		return err
 	}
-	f, found, err := s.findFor(*p)
+	f, found, err := s.findFor(*p, 2)
 	if err != nil {
 		return err
 	}
@@ -45,10 +45,11 @@ func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid 
 	if p.answer.options&findSave != 0 {
 		s.box.save(normal(slices.Clone(p.answer.chosen(found))))
 	}
+	mod := s.highestFound(p, found)
 	if p.answer.extended {
-		err = s.tellFound(tag, uid, &p.answer, found, 0)
+		err = s.tellFound(tag, uid, &p.answer, found, mod)
 	} else {
-		err = s.tellNumbers("SORT", uid, found)
+		err = s.tellNumbers("SORT", uid, found, mod)
 	}
 	if err != nil {
 		return err
@@ -57,17 +58,6 @@ func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid 
 		s.follow(&searchContext{tag: tag, uid: uid, program: *p, table: table})
 	}
 	return f.failed
-}
-
-// findFor executes the search of a SORT or THREAD.
-func (s *session) findFor(p program) (*finder, []span, error) {
-	if err := s.witness(p.open); err != nil {
-		return nil, nil, err
-	}
-	s.box.refresh()
-	f := &finder{session: s, box: s.box, program: p, rounds: 2}
-	found, err := f.find()
-	return f, found, err
 }
 
 // stepSecond is step in the second round, for the i-th of the n messages found.

@@ -17,21 +17,23 @@ const (
 )
 
 // stateVersion is the first byte of an encoded state.
-const stateVersion = 1
+const stateVersion = 2
 
 // sessionState is what a checkpoint says about a session: enough for another
 // replica to select the same mailbox and to tell the client what differs from
 // what it was told.
 type sessionState struct {
+	Modes       modes
 	Selected    bool
 	ReadOnly    bool
 	Name        string // of the mailbox, and
 	MailboxID   string // its identity, should it have been renamed
 	UIDValidity uint32
 	ModSeq      ModSeq // highest that was told; a replica's own
-	Told        []uidRange
-	TooMany     bool // Told was too large to be kept; the session cannot go on elsewhere
-	Recent      []uidRange
+	Told        []UIDRange
+	TooMany     bool // Told and Saved were too large to be kept; the session cannot go on elsewhere
+	Recent      []UIDRange
+	Saved       []UIDRange // the saved search result
 }
 
 // checkpoint returns the point up to which the client was answered. The state
@@ -54,12 +56,13 @@ func (s *session) checkpoint() Checkpoint {
 func (s *session) encodeState() []byte {
 	b := s.box
 	if b == nil {
-		return sessionState{}.append(nil)
+		return sessionState{Modes: s.modes}.append(nil)
 	}
 	if b.runs == nil {
 		b.runs = runsOf(b.told)
 	}
 	st := sessionState{
+		Modes:       s.modes,
 		Selected:    true,
 		ReadOnly:    b.readOnly,
 		Name:        b.mailbox.Name(),
@@ -68,6 +71,7 @@ func (s *session) encodeState() []byte {
 		ModSeq:      b.shown,
 		Told:        b.runs,
 		Recent:      b.recent,
+		Saved:       b.saved,
 		TooMany:     len(b.contexts) > 0, // the searches that are followed are not in it
 	}
 	return st.append(make([]byte, 0, 64+len(st.Name)+len(st.MailboxID)+3*len(st.Told)))
@@ -81,7 +85,7 @@ const (
 
 // append appends the encoded state.
 func (st sessionState) append(dst []byte) []byte {
-	dst = append(dst, stateVersion)
+	dst = append(dst, stateVersion, byte(st.Modes))
 	if !st.Selected {
 		return append(dst, 0)
 	}
@@ -97,7 +101,7 @@ func (st sessionState) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(st.ModSeq))
 	dst = appendRanges(dst, st.Recent)
 	short := len(dst)
-	if dst = appendRanges(dst, st.Told); st.TooMany || len(dst) > maxStateBytes {
+	if dst = appendRanges(appendRanges(dst, st.Saved), st.Told); st.TooMany || len(dst) > maxStateBytes {
 		dst = dst[:short]
 		dst[place] |= stateTooMany
 	}
@@ -109,13 +113,13 @@ func appendText(dst []byte, s string) []byte {
 }
 
 // appendRanges appends sorted ranges as distances.
-func appendRanges(dst []byte, ranges []uidRange) []byte {
+func appendRanges(dst []byte, ranges []UIDRange) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(ranges)))
 	var last UID
 	for _, r := range ranges {
-		dst = binary.AppendUvarint(dst, uint64(r.from-last))
-		dst = binary.AppendUvarint(dst, uint64(r.to-r.from))
-		last = r.to
+		dst = binary.AppendUvarint(dst, uint64(r.From-last))
+		dst = binary.AppendUvarint(dst, uint64(r.To-r.From))
+		last = r.To
 	}
 	return dst
 }
@@ -125,18 +129,19 @@ var errState = errors.New("session state is damaged")
 // decodeState is the inverse of append. It accepts what another node sends and
 // therefore trusts nothing.
 func decodeState(data []byte) (sessionState, error) {
-	if len(data) < 2 {
+	if len(data) < 3 {
 		return sessionState{}, errState
 	}
 	if data[0] != stateVersion {
 		return sessionState{}, fmt.Errorf("session state has version %d, not %d", data[0], stateVersion)
 	}
-	flags := data[1]
-	d := stateDecoder{data: data[2:]}
+	on, flags := modes(data[1]), data[2]
+	d := stateDecoder{data: data[3:]}
 	if flags&stateSelected == 0 {
-		return sessionState{}, d.end()
+		return sessionState{Modes: on}, d.end()
 	}
 	st := sessionState{
+		Modes:       on,
 		Selected:    true,
 		ReadOnly:    flags&stateReadOnly != 0,
 		TooMany:     flags&stateTooMany != 0,
@@ -147,7 +152,7 @@ func decodeState(data []byte) (sessionState, error) {
 		Recent:      d.ranges(),
 	}
 	if !st.TooMany {
-		st.Told = d.ranges()
+		st.Saved, st.Told = d.ranges(), d.ranges()
 	}
 	return st, d.end()
 }
@@ -186,9 +191,9 @@ func (d *stateDecoder) text() string {
 	return s
 }
 
-func (d *stateDecoder) ranges() []uidRange {
+func (d *stateDecoder) ranges() []UIDRange {
 	n := d.number(uint64(len(d.data)))
-	var ranges []uidRange
+	var ranges []UIDRange
 	var last uint64
 	for range n {
 		from := last + d.number(1<<32-1)
@@ -197,7 +202,7 @@ func (d *stateDecoder) ranges() []uidRange {
 			d.bad, d.data = true, nil
 			return nil
 		}
-		ranges = append(ranges, uidRange{UID(from), UID(to)})
+		ranges = append(ranges, UIDRange{UID(from), UID(to)})
 		last = to
 	}
 	return ranges

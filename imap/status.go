@@ -9,7 +9,7 @@ import (
 
 // statusItems are what STATUS can ask for, in the order of the answer: RFC 3501
 // section 6.3.10, RFC 8438 (SIZE), RFC 9051 (DELETED), RFC 7889 (APPENDLIMIT), RFC
-// 8474 (MAILBOXID, which is no number).
+// 7162 (HIGHESTMODSEQ), RFC 8474 (MAILBOXID, which is no number).
 var statusItems = [...]struct {
 	name  string
 	value func(*session, *Status) uint64
@@ -22,6 +22,7 @@ var statusItems = [...]struct {
 	{"DELETED", func(_ *session, st *Status) uint64 { return uint64(st.Deleted) }},
 	{"SIZE", func(_ *session, st *Status) uint64 { return st.Size }},
 	{"APPENDLIMIT", func(s *session, _ *Status) uint64 { return uint64(s.opts.MaxMessageSize) }},
+	{"HIGHESTMODSEQ", func(_ *session, st *Status) uint64 { return uint64(st.HighestModSeq) }},
 	{"MAILBOXID", nil},
 }
 
@@ -43,6 +44,9 @@ func (s *session) status(c *wire.Command) error {
 	}
 	if err := c.End(); err != nil {
 		return err
+	}
+	if highest, _ := statusItem("HIGHESTMODSEQ"); items&highest != 0 {
+		s.switchOn(modeCondStore) // RFC 7162 section 3.1
 	}
 	if err := s.existing(name); err != nil {
 		return err

@@ -26,25 +26,32 @@ func (s *session) storeFlags(c *wire.Command, uid bool) error {
 	if b.readOnly {
 		return ErrReadOnly
 	}
+	if change.Conditional {
+		s.switchOn(modeCondStore)
+	}
 	b.spell(change.Keywords)
 	b.refresh()
+	st := storer{session: s, change: change, silent: silent, uid: uid}
 	if keys := b.keys(spans, &s.scratch); len(keys) > 0 {
-		view, _, err := b.mailbox.Store(s.ctx, keys, change)
-		if err != nil {
+		var refused []int
+		if b.latest, refused, err = b.mailbox.Store(s.ctx, keys, change); err != nil {
 			return err
 		}
-		b.latest = view
+		st.refused = pick(spans, refused)
 	}
 	if b.newKeywords() {
 		s.appendFlagsResponse(b)
 	}
-	s.tellStored(spans, change, silent, uid)
+	st.tell(spans)
 	return nil
 }
 
 // readFlagChange reads what STORE is to do, to the end of the command.
 func readFlagChange(c *wire.Command) (change FlagChange, silent bool, err error) {
 	if err := c.SP(); err != nil {
+		return change, false, err
+	}
+	if err := change.readUnchangedSince(c); err != nil {
 		return change, false, err
 	}
 	switch {
@@ -73,29 +80,77 @@ func readFlagChange(c *wire.Command) (change FlagChange, silent bool, err error)
 	return change, silent, c.End()
 }
 
-// tellStored tells the flags that the messages have now: all of them, or with
-// .SILENT those that are not what the client must expect, because somebody else
-// changed them too (RFC 3501 section 6.4.6, note). For a message that is no
-// longer there under this UID the answer is what the change made of the flags
-// that the client knows.
-func (s *session) tellStored(spans []span, change FlagChange, silent, uid bool) {
-	b, m := s.box, &s.scratch
+// storer tells what a STORE has done.
+type storer struct {
+	*session
+	change      FlagChange
+	silent, uid bool
+	refused     []span // the messages that were changed since (RFC 7162 section 3.1.3)
+}
+
+// pick returns the places with these indexes, rising, among those of spans.
+func pick(spans []span, indexes []int) []span {
+	var picked []span
+	before := 0
+	for _, sp := range spans {
+		size := sp.to - sp.from
+		for len(indexes) > 0 && indexes[0] < before+size {
+			picked = addPlace(picked, sp.from+indexes[0]-before)
+			indexes = indexes[1:]
+		}
+		before += size
+	}
+	return picked
+}
+
+// tell tells the flags that the messages have now: all of them, or with .SILENT
+// those that are not what the client must expect, because somebody else changed
+// them too (RFC 3501 section 6.4.6, note).
+func (st *storer) tell(spans []span) {
+	var modified []UID
 	for _, sp := range spans {
 		for i := sp.from; i < sp.to; i++ {
-			if !b.message(i, m) {
-				change.apply(m)
-				b.haunt(m)
+			if !st.tellOne(i) {
+				modified = append(modified, UID(st.box.numberOf(i, st.uid)))
 			}
-			if silent && b.expects(i, m, &change) {
-				continue
-			}
-			s.appendFlagsOf(i, m, uid)
-			if s.out.spill() != nil {
+			if st.out.spill() != nil {
 				return
 			}
 		}
 	}
-	b.announce(spans)
+	st.box.announce(spans)
+	if len(modified) > 0 {
+		st.code = appendUIDSet(append(st.code, "MODIFIED "...), modified)
+	}
+}
+
+// tellOne tells of the message at a place and reports whether it was changed. For
+// one that is no longer there under this UID the answer is what the change made
+// of the flags that the client knows, unless the change was to be made only if
+// nobody made another.
+func (st *storer) tellOne(i int) bool {
+	b, m := st.box, &st.scratch
+	there := b.message(i, m)
+	if contains(st.refused, i) || !there && st.change.Conditional {
+		if there {
+			st.appendFlagsOf(i, m, st.uid)
+		}
+		return false
+	}
+	if !there {
+		st.change.apply(m)
+		b.haunt(m)
+	}
+	if !st.silent || !b.expects(i, m, &st.change) {
+		st.appendFlagsOf(i, m, st.uid)
+		return true
+	}
+	if st.on(modeCondStore) && (st.change.Conditional || m.ModSeq > b.shown) {
+		buf := appendUID(appendFetch(st.out.buf, i), m.UID)
+		buf = st.appendModSeq(append(buf, ' '), m)
+		st.out.buf = append(buf, ")\r\n"...)
+	}
+	return true
 }
 
 // expects reports whether the client must expect m, the message at place i, to

@@ -20,6 +20,9 @@ func (s *session) sync(mode syncMode, uid bool) error {
 		s.announce(b, mode, uid)
 	}
 	b.announced = nil
+	if s.saidModSeq && b.latest != b.told { // an EXPUNGE has to wait
+		s.highest = b.told.HighestModSeq()
+	}
 	return s.out.spill()
 }
 
@@ -70,8 +73,18 @@ func (b *selection) unknownOf(changed []UID, m *Message) []UID {
 }
 
 // announceExpunged appends EXPUNGE responses with the numbers that the messages
-// have after those before (RFC 3501 section 7.4.1).
+// have after those before (RFC 3501 section 7.4.1), or VANISHED with their UIDs, and then
+// what the client knows by that (RFC 7162 sections 3.2.7 and 3.2.10).
 func (s *session) announceExpunged(b *selection, expunged []UID) {
+	if s.on(modeQResync) && len(expunged) > 0 {
+		s.highest = b.latest.HighestModSeq()
+		var gone uidRanges
+		for _, uid := range expunged {
+			gone.add(UIDRange{uid, uid})
+		}
+		s.tellVanished(gone, false)
+		return
+	}
 	for k, uid := range expunged {
 		i, _ := b.told.Find(uid)
 		s.out.number(i+1-k, "EXPUNGE")
@@ -109,14 +122,18 @@ func (s *session) announceFlags(b *selection, uids []UID, withUID bool) {
 	}
 }
 
-// appendFlagsOf appends an untagged FETCH with the flags of a message.
+// appendFlagsOf appends an untagged FETCH with the flags of a message. A client that
+// knows CONDSTORE is always told UID and MODSEQ (RFC 7162 section 3.2.4).
 func (s *session) appendFlagsOf(place int, m *Message, withUID bool) {
 	buf := appendFetch(s.out.buf, place)
-	if withUID {
+	if withUID || s.on(modeCondStore) {
 		buf = appendUID(buf, m.UID)
 		buf = append(buf, ' ')
 	}
 	buf = appendFlags(buf, m, s.box.isRecent(m.UID))
+	if s.on(modeCondStore) {
+		buf = s.appendModSeq(append(buf, ' '), m)
+	}
 	s.out.buf = append(buf, ")\r\n"...)
 }
 

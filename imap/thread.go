@@ -32,7 +32,7 @@ func (s *session) threadMessages(c *wire.Command, uid bool) error {
 	if err != nil {
 		return err
 	}
-	f, found, err := s.findFor(p)
+	f, found, err := s.findFor(p, 2)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (m mailbox) Evidence(ctx context.Context, from imap.UID) error {
 	return toEngine(m.Mailbox.Evidence(ctx, uint32(from)))
 }
 
-func (m mailbox) Store(ctx context.Context, messages []imap.MessageKey, change imap.FlagChange) (imap.View, []imap.UID, error) {
+func (m mailbox) Store(ctx context.Context, messages []imap.MessageKey, change imap.FlagChange) (imap.View, []int, error) {
 	op, err := storeMode(change.Op)
 	if err != nil {
 		return nil, nil, err
@@ -46,7 +46,26 @@ func (m mailbox) Store(ctx context.Context, messages []imap.MessageKey, change i
 	if err != nil {
 		return nil, nil, toEngine(err)
 	}
-	return view{v}, uids(failed), nil
+	return view{v}, failed, nil
+}
+
+func (m mailbox) Resync(ctx context.Context, known imap.Known) (imap.Resync, error) {
+	have := mailstore.Known{UIDValidity: known.UIDValidity, ModSeq: crdt.Time(known.ModSeq)}
+	if known.UIDs != nil {
+		have.UIDs = make([]mailstore.UIDRange, len(known.UIDs))
+	}
+	for i, r := range known.UIDs {
+		have.UIDs[i] = mailstore.UIDRange{First: uint32(r.From), Last: uint32(r.To)}
+	}
+	r, err := m.Mailbox.Resync(ctx, have)
+	if err != nil {
+		return imap.Resync{}, toEngine(err)
+	}
+	out := imap.Resync{View: view{r.View}, Reset: r.Reset, Own: r.Own, Changed: uids(r.Changed)}
+	for _, v := range r.Vanished {
+		out.Vanished = append(out.Vanished, imap.UIDRange{From: imap.UID(v.First), To: imap.UID(v.Last)})
+	}
+	return out, nil
 }
 
 func storeMode(op imap.FlagOp) (crdt.StoreMode, error) {

@@ -231,18 +231,20 @@ func (m *Mailbox) writable() error {
 	return nil
 }
 
-// Store changes flags and returns a view that has the change, and the UIDs that
-// were not changed because their MODSEQ is above UnchangedSince. Messages
-// expunged meanwhile are skipped. What changes nothing commits nothing.
-func (m *Mailbox) Store(ctx context.Context, messages []crdt.Tag, change FlagChange) (*View, []crdt.UID, error) {
-	var failed []crdt.UID
+// Store changes flags and returns a view that has the change, and the places in
+// messages, rising, of those that were not changed because their MODSEQ is above
+// UnchangedSince. Messages expunged meanwhile are skipped. What changes nothing
+// commits nothing.
+func (m *Mailbox) Store(ctx context.Context, messages []crdt.Tag, change FlagChange) (*View, []int, error) {
+	var failed []int
 	since := m.Floor(change.UnchangedSince) // of another replica: what it surely covers (crdt.md 4.2)
 	err := m.writable()
 	if err == nil {
 		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
-			targets, err := t.present(m.box.id, messages, func(x *crdt.Message) bool {
+			failed = nil // it may be the second time
+			targets, err := t.present(m.box.id, messages, func(i int, x *crdt.Message) bool {
 				if change.Conditional && x.Mod > since.Time {
-					failed = append(failed, x.Exp)
+					failed = append(failed, i)
 					return false
 				}
 				return true
@@ -256,22 +258,20 @@ func (m *Mailbox) Store(ctx context.Context, messages []crdt.Tag, change FlagCha
 	if err != nil {
 		return nil, nil, fmt.Errorf("store in %q: %w", m.name, err)
 	}
-	v := m.View()
-	failed = slices.DeleteFunc(failed, func(u crdt.UID) bool { return u.Era() != v.Era() })
-	slices.Sort(failed)
-	return v, failed, nil
+	return m.View(), failed, nil
 }
 
-// present returns those of the instances that are there and that f takes (nil: all).
-func (t *tx) present(box crdt.MailboxID, tags []crdt.Tag, f func(*crdt.Message) bool) ([]crdt.Instance, error) {
+// present returns those of the instances that are there and that f, which gets
+// their place in tags, takes (nil: all).
+func (t *tx) present(box crdt.MailboxID, tags []crdt.Tag, f func(int, *crdt.Message) bool) ([]crdt.Instance, error) {
 	out := make([]crdt.Instance, 0, len(tags))
-	for _, tag := range tags {
+	for k, tag := range tags {
 		i := crdt.Instance{Box: box, Tag: tag}
 		e, err := t.message(i)
 		if err != nil {
 			return nil, err
 		}
-		if e.m != nil && (f == nil || f(e.m)) {
+		if e.m != nil && (f == nil || f(k, e.m)) {
 			out = append(out, i)
 		}
 	}
@@ -284,7 +284,7 @@ func (m *Mailbox) Expunge(ctx context.Context, messages []crdt.Tag) (*View, erro
 	err := m.writable()
 	if err == nil {
 		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
-			targets, err := t.present(m.box.id, messages, func(x *crdt.Message) bool { return x.Has(crdt.FlagDeleted) })
+			targets, err := t.present(m.box.id, messages, func(_ int, x *crdt.Message) bool { return x.Has(crdt.FlagDeleted) })
 			if err != nil || len(targets) == 0 {
 				return nil, err
 			}

@@ -31,6 +31,8 @@ type Resync struct {
 	ModSeq crdt.Time
 	// Reset: the mailbox has another UIDVALIDITY, nothing that the client has counts.
 	Reset bool
+	// Own: the client's MODSEQ was given here, and the answer is exact.
+	Own bool
 	// Changed are shown messages that the client may not have as they are, new
 	// ones too, whether or not it named them; rising.
 	Changed []crdt.UID
@@ -129,7 +131,7 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 	if err := t.mayTell(id, above); err != nil {
 		return Resync{}, err
 	}
-	var out Resync
+	out := Resync{Own: floor.Own}
 	if out.View, err = t.announceAbove(m.box, known.ModSeq, above); err != nil {
 		return Resync{}, err
 	}

@@ -42,6 +42,8 @@ type box struct {
 	recent      imap.UID // the first UID that no session has claimed as \Recent
 	keywords    []string
 	gone        bool
+	vanished    []vanished
+	forgotten   imap.ModSeq // up to which vanished is not complete
 	watchers    map[*mailbox]struct{}
 }
 

@@ -100,7 +100,7 @@ func (m *mailbox) ClaimRecent(v imap.View) imap.UID {
 }
 
 // Store implements [imap.Mailbox].
-func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.FlagChange) (imap.View, []imap.UID, error) {
+func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.FlagChange) (imap.View, []int, error) {
 	if err := m.writable("store"); err != nil {
 		return nil, nil, err
 	}
@@ -116,7 +116,7 @@ func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.F
 	}
 	messages := slices.Clone(m.box.view.messages)
 	mod := imap.ModSeq(m.account.next())
-	var refused []imap.UID
+	var refused []int
 	stored := false
 	for i := range messages {
 		msg := &messages[i]
@@ -124,7 +124,7 @@ func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.F
 			continue
 		}
 		if change.Conditional && msg.ModSeq > change.UnchangedSince {
-			refused = append(refused, msg.UID)
+			refused = append(refused, slices.Index(keys, msg.Key))
 			continue
 		}
 		flags, keywords := changed(msg, change, words)
@@ -137,6 +137,7 @@ func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.F
 	if stored {
 		m.box.publish(messages, m.box.view.uidNext, mod)
 	}
+	slices.Sort(refused)
 	return m.box.view, refused, nil
 }
 
@@ -180,9 +181,16 @@ func (m *mailbox) Expunge(_ context.Context, keys []imap.MessageKey) (imap.View,
 func (a *account) expunge(b *box, keys []imap.MessageKey) {
 	wanted := keySet(keys)
 	kept := slices.DeleteFunc(slices.Clone(b.view.messages), func(m imap.Message) bool { return wanted[m.Key] })
-	if len(kept) < len(b.view.messages) {
-		b.publish(kept, b.view.uidNext, imap.ModSeq(a.next()))
+	if len(kept) == len(b.view.messages) {
+		return
 	}
+	mod := imap.ModSeq(a.next())
+	for i := range b.view.messages {
+		if m := &b.view.messages[i]; wanted[m.Key] {
+			b.vanished = append(b.vanished, vanished{m.UID, mod})
+		}
+	}
+	b.publish(kept, b.view.uidNext, mod)
 }
 
 // Copy implements [imap.Mailbox].

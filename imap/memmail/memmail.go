@@ -94,6 +94,7 @@ func (s *Store) Renumber(user imap.UserID, name string, uid imap.UID) imap.UID {
 	}
 	messages, next, mod := slices.Clone(b.view.messages), b.view.uidNext, imap.ModSeq(a.next())
 	m := messages[i]
+	b.vanished = append(b.vanished, vanished{m.UID, mod})
 	m.UID, m.ModSeq = next, mod
 	b.publish(append(slices.Delete(messages, i, i+1), m), next+1, mod)
 	return next
