@@ -75,6 +75,9 @@ type Account interface {
 	Subscribe(ctx context.Context, name string, on bool) error
 	Status(ctx context.Context, name string) (Status, error)
 
+	// Watch begins to watch all mailboxes of the account, for NOTIFY.
+	Watch() Watch
+
 	// Select opens a mailbox. The account may have several open (one selected,
 	// others as destinations need none).
 	Select(ctx context.Context, name string, readOnly bool) (Mailbox, error)
@@ -91,6 +94,31 @@ type Account interface {
 	// this replica does not have it yet.
 	Body(ctx context.Context, m *Message) (Body, error)
 	Structure(ctx context.Context, m *Message) ([]byte, error)
+}
+
+// Watch tells a session what changes in all mailboxes of its account, from when it
+// was made until it is closed. It keeps no more than which mailboxes have changed.
+type Watch interface {
+	// Changed receives a value when there is something to take. Capacity one;
+	// several changes are one value.
+	Changed() <-chan struct{}
+	// Take returns what has changed since it was called before. What it names is
+	// visible to the methods of Account.
+	Take() WatchedChanges
+	Close()
+}
+
+// WatchedChanges is what a Watch has seen.
+type WatchedChanges struct {
+	// Mailboxes are the identities of those whose messages, flags or counters may
+	// have changed, and not by this session alone; Own of those that only this
+	// session changed.
+	Mailboxes, Own []string
+	// List says that other names of mailboxes or subscriptions may be there now;
+	// OwnList that this session made them.
+	List, OwnList bool
+	// Lost says that there was too much to keep.
+	Lost bool
 }
 
 // MailboxInfo is a line of LIST.

@@ -18,7 +18,7 @@ const DefaultProgressEvery = 10 * time.Second
 
 // progress is how far a command is. The zero value tells nothing.
 type progress struct {
-	next       time.Time // when the client is to hear of it
+	next          time.Time // when the client is to hear of it
 	reached, goal int       // goal 0: not known
 }
 

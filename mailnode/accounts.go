@@ -91,6 +91,8 @@ func (a account) Status(ctx context.Context, name string) (imap.Status, error) {
 	}, toEngine(err)
 }
 
+func (a account) Watch() imap.Watch { return watch{a.Account.Watch()} }
+
 func (a account) Select(ctx context.Context, name string, readOnly bool) (imap.Mailbox, error) {
 	m, err := a.Account.Select(ctx, name, readOnly)
 	if err != nil {

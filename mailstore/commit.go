@@ -32,6 +32,9 @@ type commit struct {
 	behind    uint64     // number of the last own operation in it or before it
 	shown     crdt.VC    // the account's vector with it
 	exposures []exposure
+	session   SessionID        // that made the change, zero for other replicas and time
+	touched   []crdt.MailboxID // whose records changed
+	listed    bool             // the list of mailboxes or subscriptions may have changed
 	began     time.Time
 	before    *commit // of the same change, to be shown with it
 
@@ -87,7 +90,7 @@ func (a *account) commitLocal(t *tx, change localChange) (*commit, error) {
 			return nil, err
 		}
 	}
-	c := &commit{account: a, dots: dots, own: dots[len(dots)-1].N, began: began}
+	c := &commit{account: a, dots: dots, own: dots[len(dots)-1].N, began: began, session: from.cause.Session}
 	if err := a.submit(t, c, vector, clock); err != nil {
 		return nil, err
 	}
@@ -230,6 +233,7 @@ func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) err
 	c.behind = vector.Get(r.self.Origin)
 	c.done = make(chan struct{})
 	r.seq.vector, r.seq.clock = vector, clock
+	t.touch(c)
 	c.exposures = t.install()
 	c.shown = a.rec.Vector
 	a.enqueue(c)

@@ -11,9 +11,10 @@ import (
 // which they were applied, each when its OK may be given, hence never before
 // all earlier ones.
 type publisher struct {
-	pub   sync.Mutex // taken under account.mu or alone
-	queue []*commit  // applied, not yet shown, oldest first
-	shown crdt.VC    // operations of the account that sessions can see
+	pub     sync.Mutex // taken under account.mu or alone
+	queue   []*commit  // applied, not yet shown, oldest first
+	watches map[*Watch]struct{}
+	shown   crdt.VC // operations of the account that sessions can see
 }
 
 // exposure is what a commit changes in the eyes of those who have a mailbox open.
@@ -57,6 +58,9 @@ func (p *publisher) show(c *commit) {
 		p.shown = c.shown
 		for _, e := range c.exposures {
 			e.box.show(e)
+		}
+		for w := range p.watches {
+			w.tell(c)
 		}
 	}
 	close(c.done)

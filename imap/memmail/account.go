@@ -23,7 +23,9 @@ type account struct {
 	boxes      map[string]*box
 	subscribed map[string]bool
 	contents   map[[16]byte]content
-	validity   uint32 // last UIDVALIDITY given out
+	validity   uint32   // last UIDVALIDITY given out
+	author     *session // of the change being made, nil: none of them
+	watches    map[*watch]struct{}
 	last       uint64 // last MODSEQ, message key, mailbox ID and root given out
 }
 
@@ -54,6 +56,7 @@ func newAccount(s *Store, login string) *account {
 		boxes:      make(map[string]*box),
 		subscribed: make(map[string]bool),
 		contents:   make(map[[16]byte]content),
+		watches:    make(map[*watch]struct{}),
 		validity:   1000,
 	}
 	for _, b := range [][2]string{
@@ -84,6 +87,8 @@ func (a *account) add(name, specialUse string) *box {
 		watchers:    make(map[*mailbox]struct{}),
 	}
 	a.boxes[name] = b
+	a.listed()
+	a.touched(b.id)
 	return b
 }
 
@@ -119,11 +124,11 @@ func (a *account) Mailboxes(context.Context) ([]imap.MailboxInfo, error) {
 }
 
 // Create implements [imap.Account].
-func (a *account) Create(_ context.Context, name, specialUse string) error {
+func (a *session) Create(_ context.Context, name, specialUse string) error {
 	if err := a.store.fail("create"); err != nil {
 		return err
 	}
-	a.mu.Lock()
+	a.begin()
 	defer a.mu.Unlock()
 	if a.boxes[name] != nil {
 		return fmt.Errorf("create %q: %w", name, imap.ErrAlreadyExists)
@@ -148,11 +153,11 @@ func (a *account) addParents(name string) {
 }
 
 // Delete implements [imap.Account]. Inferior mailboxes stay.
-func (a *account) Delete(_ context.Context, name string) error {
+func (a *session) Delete(_ context.Context, name string) error {
 	if err := a.store.fail("delete"); err != nil {
 		return err
 	}
-	a.mu.Lock()
+	a.begin()
 	defer a.mu.Unlock()
 	b, err := a.box(name)
 	if err != nil {
@@ -164,15 +169,16 @@ func (a *account) Delete(_ context.Context, name string) error {
 	delete(a.boxes, name)
 	b.gone = true
 	b.notify()
+	a.listed()
 	return nil
 }
 
 // Rename implements [imap.Account].
-func (a *account) Rename(_ context.Context, from, to string) error {
+func (a *session) Rename(_ context.Context, from, to string) error {
 	if err := a.store.fail("rename"); err != nil {
 		return err
 	}
-	a.mu.Lock()
+	a.begin()
 	defer a.mu.Unlock()
 	b, err := a.box(from)
 	if err != nil {
@@ -189,6 +195,7 @@ func (a *account) Rename(_ context.Context, from, to string) error {
 		a.moveAll(b, a.add(to, ""))
 		return nil
 	}
+	a.listed()
 	for name, b := range a.boxes {
 		if rest, ok := strings.CutPrefix(name, from); ok && (rest == "" || strings.HasPrefix(rest, a.store.separator)) {
 			delete(a.boxes, name)
@@ -210,12 +217,13 @@ func (a *account) moveAll(from, to *box) {
 }
 
 // Subscribe implements [imap.Account].
-func (a *account) Subscribe(_ context.Context, name string, on bool) error {
+func (a *session) Subscribe(_ context.Context, name string, on bool) error {
 	if err := a.store.fail("subscribe"); err != nil {
 		return err
 	}
-	a.mu.Lock()
+	a.begin()
 	defer a.mu.Unlock()
+	a.listed()
 	if on {
 		a.subscribed[name] = true
 	} else {
@@ -287,11 +295,11 @@ func (a *account) Stage(context.Context, int64) (imap.Staging, error) {
 }
 
 // Append implements [imap.Account].
-func (a *account) Append(_ context.Context, name string, messages []imap.NewMessage) (imap.Appended, error) {
+func (a *session) Append(_ context.Context, name string, messages []imap.NewMessage) (imap.Appended, error) {
 	if err := a.store.fail("append"); err != nil {
 		return imap.Appended{}, err
 	}
-	a.mu.Lock()
+	a.begin()
 	defer a.mu.Unlock()
 	b, err := a.box(name)
 	if err != nil {
@@ -351,6 +359,7 @@ func (a *account) addMessages(to *box, messages []imap.Message) []imap.UID {
 		uid++
 	}
 	to.publish(append(slices.Clone(to.view.messages), messages...), uid, mod)
+	a.touched(to.id)
 	return uids
 }
 

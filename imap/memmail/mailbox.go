@@ -11,6 +11,7 @@ import (
 
 // mailbox is a mailbox opened by one session.
 type mailbox struct {
+	session  *session
 	account  *account
 	box      *box
 	name     string // when it was selected
@@ -104,7 +105,7 @@ func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.F
 	if err := m.writable("store"); err != nil {
 		return nil, nil, err
 	}
-	m.account.mu.Lock()
+	m.session.begin()
 	defer m.account.mu.Unlock()
 	wanted := keySet(keys)
 	words := make([]string, len(change.Keywords))
@@ -136,6 +137,7 @@ func (m *mailbox) Store(_ context.Context, keys []imap.MessageKey, change imap.F
 	}
 	if stored {
 		m.box.publish(messages, m.box.view.uidNext, mod)
+		m.account.touched(m.box.id)
 	}
 	slices.Sort(refused)
 	return m.box.view, refused, nil
@@ -166,7 +168,7 @@ func (m *mailbox) Expunge(_ context.Context, keys []imap.MessageKey) (imap.View,
 	if err := m.writable("expunge"); err != nil {
 		return nil, err
 	}
-	m.account.mu.Lock()
+	m.session.begin()
 	defer m.account.mu.Unlock()
 	var deleted []imap.MessageKey
 	for _, msg := range m.find(keys) {
@@ -191,6 +193,7 @@ func (a *account) expunge(b *box, keys []imap.MessageKey) {
 		}
 	}
 	b.publish(kept, b.view.uidNext, mod)
+	a.touched(b.id)
 }
 
 // Copy implements [imap.Mailbox].
@@ -198,7 +201,7 @@ func (m *mailbox) Copy(_ context.Context, keys []imap.MessageKey, to string) (im
 	if err := m.account.store.fail("copy"); err != nil {
 		return imap.Appended{}, err
 	}
-	m.account.mu.Lock()
+	m.session.begin()
 	defer m.account.mu.Unlock()
 	b, err := m.account.box(to)
 	if err != nil {
@@ -216,7 +219,7 @@ func (m *mailbox) Move(_ context.Context, keys []imap.MessageKey, to string) (im
 	if err := m.writable("move"); err != nil {
 		return imap.Appended{}, nil, err
 	}
-	m.account.mu.Lock()
+	m.session.begin()
 	defer m.account.mu.Unlock()
 	b, err := m.account.box(to)
 	if err != nil {

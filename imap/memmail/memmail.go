@@ -96,7 +96,9 @@ func (s *Store) Renumber(user imap.UserID, name string, uid imap.UID) imap.UID {
 	m := messages[i]
 	b.vanished = append(b.vanished, vanished{m.UID, mod})
 	m.UID, m.ModSeq = next, mod
+	a.author = nil
 	b.publish(append(slices.Delete(messages, i, i+1), m), next+1, mod)
+	a.touched(b.id)
 	return next
 }
 
@@ -131,7 +133,7 @@ func (s *session) Select(_ context.Context, name string, readOnly bool) (imap.Ma
 	if err != nil {
 		return nil, err
 	}
-	m := &mailbox{account: s.account, box: b, name: b.name, readOnly: readOnly, changed: make(chan struct{}, 1)}
+	m := &mailbox{session: s, account: s.account, box: b, name: b.name, readOnly: readOnly, changed: make(chan struct{}, 1)}
 	b.watchers[m] = struct{}{}
 	s.open = append(s.open, m)
 	return m, nil
