@@ -78,7 +78,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // DefaultCapabilities are what the pre-authentication machine can do.
-var DefaultCapabilities = []string{"IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "AUTH=PLAIN"}
+var DefaultCapabilities = []string{"IMAP4rev1", "IMAP4rev2", "SASL-IR", "LITERAL+", "ID", "ENABLE", "AUTH=PLAIN"}
 
 func (o Options) withDefaults() (Options, error) {
 	switch {

@@ -17,7 +17,7 @@ func TestBeforeLogin(t *testing.T) {
 	for _, test := range []struct{ name, script string }{
 		{"capability", `
 			C: a capability
-			S: * CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN
+			S: * CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN
 			S: a OK
 			C: b noop
 			S: b OK
@@ -138,9 +138,9 @@ func TestSTARTTLS(t *testing.T) {
 	s := startServer(t, nil, startNode(t, fakeSession("w")).replica("w"))
 	c := s.connectRaw(s.clear)
 	c.script(`
-		S: * OK [CAPABILITY IMAP4rev1 LITERAL+ ID ENABLE STARTTLS LOGINDISABLED]
+		S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE STARTTLS LOGINDISABLED]
 		C: a capability
-		S: * CAPABILITY IMAP4rev1 LITERAL+ ID ENABLE STARTTLS LOGINDISABLED
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE STARTTLS LOGINDISABLED
 		S: a OK
 		C: b login user1 pass1
 		S: b NO [PRIVACYREQUIRED]
@@ -153,7 +153,7 @@ func TestSTARTTLS(t *testing.T) {
 	c.startTLS()
 	c.script(`
 		C: a capability
-		S: * CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN
 		S: a OK
 		C: b starttls
 		S: b BAD

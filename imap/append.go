@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/go-pluto/pluto/imap/mime"
 	"github.com/go-pluto/pluto/imap/wire"
@@ -52,9 +53,45 @@ func (s *session) receive(c *wire.Command, name string) (NewMessage, error) {
 	if err != nil {
 		return NewMessage{}, err
 	}
+	word := ""
 	if b := c.Peek(); b != '{' && b != '~' {
+		if word, err = c.Atom(); err != nil {
+			return NewMessage{}, err
+		}
+	}
+	switch strings.ToUpper(word) {
+	case "":
+		return s.receiveLiteral(c, name, m)
+	case "UTF8": // RFC 6855 section 4
+		if err := openUTF8(c); err != nil {
+			return m, err
+		}
+		if m, err = s.receiveLiteral(c, name, m); err == nil {
+			err = c.Expect(')')
+		}
+		return m, err
+	case "CATENATE":
 		return m, s.catenate(c, name, &m)
 	}
+	return m, badSyntax("Expected a literal, UTF8 or CATENATE")
+}
+
+// openUTF8 reads what is before the literal of a message with UTF-8 in its headers.
+func openUTF8(c *wire.Command) error {
+	if err := c.SP(); err != nil {
+		return err
+	}
+	if err := c.Expect('('); err != nil {
+		return err
+	}
+	if c.Peek() != '~' {
+		return badSyntax("Expected a binary literal")
+	}
+	return nil
+}
+
+// receiveLiteral reads the literal of a message with these flags and date.
+func (s *session) receiveLiteral(c *wire.Command, name string, m NewMessage) (NewMessage, error) {
 	literal, err := c.Literal()
 	if err != nil {
 		return NewMessage{}, err

@@ -10,11 +10,11 @@ import (
 // capabilities are what the engine offers after login, but for APPENDLIMIT,
 // whose value is an option. Nothing is named here before it works whole.
 var capabilities = [...]string{
-	"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "NAMESPACE", "IDLE", "UNSELECT",
+	"IMAP4rev1", "LITERAL+", "IMAP4rev2", "SASL-IR", "ID", "ENABLE", "NAMESPACE", "IDLE", "UNSELECT",
 	"CHILDREN", "UIDPLUS", "MOVE", "MULTIAPPEND", "SPECIAL-USE", "CREATE-SPECIAL-USE",
 	"BINARY", "CATENATE", "REPLACE", "PREVIEW",
 	"LIST-EXTENDED", "LIST-STATUS", "STATUS=SIZE", "WITHIN", "ESEARCH", "SEARCHRES", "PARTIAL",
-	"OBJECTID", "SAVEDATE", "CONDSTORE", "QRESYNC",
+	"OBJECTID", "SAVEDATE", "CONDSTORE", "QRESYNC", "UTF8=ACCEPT",
 	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "CONTEXT=SEARCH", "CONTEXT=SORT", "INPROGRESS",
 }
 

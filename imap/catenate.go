@@ -11,12 +11,9 @@ import (
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
-// catenate: RFC 4469. It reads the parts of a message and puts them together in
-// m.Staging. No \Seen flag is set.
+// catenate: RFC 4469. It reads the parts of a message, after the word, and puts
+// them together in m.Staging. No \Seen flag is set.
 func (s *session) catenate(c *wire.Command, name string, m *NewMessage) error {
-	if word, err := c.Atom(); err != nil || !strings.EqualFold(word, "CATENATE") {
-		return either(err, "Expected a literal or CATENATE")
-	}
 	if err := c.SP(); err != nil {
 		return err
 	}
@@ -69,6 +66,14 @@ func (t *catenation) part(c *wire.Command) error {
 	switch strings.ToUpper(kind) {
 	case "TEXT":
 		return t.text(c)
+	case "UTF8": // RFC 6855 section 4
+		if !c.Byte('(') || c.Peek() != '~' {
+			return badSyntax("Expected a binary literal")
+		}
+		if err := t.text(c); err != nil {
+			return err
+		}
+		return c.Expect(')')
 	case "URL":
 		url, err := c.AString()
 		if err != nil || url == "" {
@@ -76,7 +81,7 @@ func (t *catenation) part(c *wire.Command) error {
 		}
 		return t.url(url)
 	}
-	return badSyntax("Expected TEXT or URL")
+	return badSyntax("Expected TEXT, URL or UTF8")
 }
 
 // text copies a literal.

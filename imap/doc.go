@@ -3,7 +3,8 @@
 // TLS and login; [Serve] answers the login and then every command until the
 // client leaves.
 //
-// The engine speaks IMAP4rev1 (RFC 3501) with the extensions that [Capabilities]
+// The engine speaks IMAP4rev1 (RFC 3501) and, for clients that enable it, IMAP4rev2
+// (RFC 9051), with the extensions that [Capabilities]
 // lists. It reads commands with package wire, knows the form of messages from
 // package mime, and knows mail only through the interfaces of mail.go. One
 // goroutine runs a session; a second one reads the connection during IDLE and

@@ -12,6 +12,8 @@ type modes uint8
 const (
 	modeCondStore modes = 1 << iota // RFC 7162: MODSEQ in all that is told of flags
 	modeQResync                     // RFC 7162: VANISHED instead of EXPUNGE
+	modeUTF8                        // RFC 6855: names and quoted strings in UTF-8
+	modeRev2                        // RFC 9051
 )
 
 // enableable are the extensions that ENABLE switches on.
@@ -21,6 +23,8 @@ var enableable = [...]struct {
 }{
 	{"CONDSTORE", modeCondStore},
 	{"QRESYNC", modeQResync | modeCondStore},
+	{"UTF8=ACCEPT", modeUTF8},
+	{"IMAP4rev2", modeRev2},
 }
 
 func (s *session) on(m modes) bool { return s.modes&m != 0 }
@@ -57,6 +61,10 @@ func (s *session) switchOn(wanted modes) {
 	}
 	s.modes |= fresh
 	s.stateDirty = stateChanged
+	s.reader.SetUTF8(s.utf8())
+	if fresh&modeRev2 != 0 && s.box != nil {
+		s.box.disclaim()
+	}
 	if fresh&modeCondStore != 0 && s.box != nil { // RFC 7162 section 3.1
 		s.tellHighest(s.box.told.HighestModSeq())
 	}

@@ -158,7 +158,7 @@ func (f *fetcher) message(i int) error {
 // \Seen, as far as it is not among the items (RFC 3501 section 6.4.5, RFC 7162 section 3.2.4).
 func (f *fetcher) appendSeen(m *Message, separator string) string {
 	buf := f.out.buf
-	if f.on(modeCondStore) && !f.uid && !f.addUID {
+	if f.on(modeCondStore|modeRev2) && !f.uid && !f.addUID {
 		buf = appendUID(append(buf, separator...), m.UID)
 		separator = " "
 	}

@@ -213,16 +213,16 @@ func readBodyItem(c *wire.Command) (it fetchItem, err error) {
 
 // readPartial reads "offset.length>".
 func (it *fetchItem) readPartial(c *wire.Command) error {
-	offset, err := c.Number()
+	offset, err := c.Number64() // RFC 9051 section 9, partial-range
 	if err != nil {
 		return err
 	}
 	if err := c.Expect('.'); err != nil {
 		return err
 	}
-	length, err := c.NzNumber()
-	if err != nil {
-		return err
+	length, err := c.Number64()
+	if err != nil || length == 0 {
+		return either(err, "Expected a number above 0")
 	}
 	it.partial, it.offset, it.length = true, int64(offset), int64(length)
 	return c.Expect('>')

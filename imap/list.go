@@ -73,7 +73,7 @@ func (s *session) appendList(response, attributes, name string) {
 	if name == "" {
 		buf = append(buf, `""`...)
 	} else {
-		buf = wire.AppendMailbox(buf, name, false)
+		buf = s.appendMailbox(buf, name)
 	}
 	s.out.buf = buf
 }
@@ -182,7 +182,7 @@ func (a *listArgs) attributes(e *listEntry) string {
 	attributes := make([]string, 0, 5)
 	switch {
 	case e.Exists:
-	case a.extended:
+	case a.extended: // RFC 5258 section 3
 		attributes = append(attributes, `\NonExistent`)
 	default:
 		attributes = append(attributes, `\Noselect`)

@@ -22,9 +22,8 @@ func (s *session) create(c *wire.Command) error {
 	if err := c.End(); err != nil {
 		return err
 	}
-	// A separator at the end says that inferiors will follow; that is
-	// possible below every mailbox.
-	name = strings.TrimSuffix(name, string(s.opts.Separator))
+	// Inferiors are possible below every mailbox.
+	name = s.trimLevel(name)
 	if err := s.validName(name); err != nil {
 		return err
 	}
@@ -39,7 +38,7 @@ func (s *session) create(c *wire.Command) error {
 		return err
 	}
 	s.tellCreated(name)
-	return nil
+	return s.tellNormalised(name, "")
 }
 
 // tellCreated makes the identity of a new mailbox the response code (RFC 8474
@@ -121,7 +120,7 @@ func (s *session) delete(c *wire.Command) error {
 		s.closeMailbox()
 		s.out.line("OK [CLOSED] The selected mailbox was deleted")
 	}
-	return nil
+	return s.tellNormalised(name, `\NonExistent`)
 }
 
 // rename: RFC 3501 section 6.3.5.
@@ -140,7 +139,7 @@ func (s *session) rename(c *wire.Command) error {
 	if err := s.existing(from); err != nil {
 		return err
 	}
-	to = strings.TrimSuffix(to, string(s.opts.Separator))
+	to = s.trimLevel(to)
 	if err := s.validName(to); err != nil {
 		return err
 	}
@@ -150,7 +149,10 @@ func (s *session) rename(c *wire.Command) error {
 	if s.box != nil {
 		s.stateDirty = stateChanged // its name may be another one now
 	}
-	return s.account.Rename(s.ctx, from, to)
+	if err := s.account.Rename(s.ctx, from, to); err != nil {
+		return err
+	}
+	return s.tellNormalised(to, "")
 }
 
 // subscribe: RFC 3501 section 6.3.6. The mailbox need not exist.

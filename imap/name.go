@@ -20,10 +20,11 @@ func (s *session) mailbox(c *wire.Command) (string, error) {
 	if err := c.SP(); err != nil {
 		return "", err
 	}
-	name, err := c.Mailbox()
+	name, sent, err := c.MailboxAsSent()
 	if err != nil {
 		return "", err
 	}
+	s.sentName = sent
 	return s.foldInbox(name), nil
 }
 

@@ -94,7 +94,11 @@ func (s *session) readSearch(c *wire.Command) (program, error) {
 		return p.program, err
 	}
 	word := p.word()
+	if s.on(modeRev2) { // RFC 9051 section 6.4.4
+		p.program.answer = findReturn{extended: true, options: findAll}
+	}
 	if word == "RETURN" {
+		p.program.answer = findReturn{}
 		if err := p.program.answer.read(c); err != nil {
 			return p.program, err
 		}
@@ -104,6 +108,9 @@ func (s *session) readSearch(c *wire.Command) (program, error) {
 		word = p.word()
 	}
 	if word == "CHARSET" {
+		if s.on(modeUTF8) { // RFC 6855 section 3
+			return p.program, badSyntax("CHARSET is not allowed after ENABLE UTF8=ACCEPT")
+		}
 		if err := p.charset(); err != nil {
 			return p.program, err
 		}

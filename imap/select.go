@@ -53,17 +53,17 @@ func (s *session) open(c *wire.Command, readOnly bool) error {
 	if args.condStore {
 		s.switchOn(modeCondStore)
 	}
-	s.box = newSelection(mailbox, view)
+	s.box = newSelection(mailbox, view, s.on(modeRev2))
 	s.stateDirty = stateChanged
 	s.describe(s.box)
-	if !args.qresync {
-		return nil
+	if err := s.tellSelected(name); err != nil || !args.qresync {
+		return err
 	}
 	return s.tellResync(&args, &r)
 }
 
-func newSelection(mailbox Mailbox, view View) *selection {
-	b := &selection{mailbox: mailbox, readOnly: mailbox.ReadOnly(), told: view, latest: view}
+func newSelection(mailbox Mailbox, view View, noRecent bool) *selection {
+	b := &selection{mailbox: mailbox, readOnly: mailbox.ReadOnly(), told: view, latest: view, noRecent: noRecent}
 	b.shown = b.told.HighestModSeq()
 	b.keywords = mailbox.Keywords()
 	b.claim()
@@ -74,10 +74,8 @@ func newSelection(mailbox Mailbox, view View) *selection {
 func (s *session) describe(b *selection) {
 	s.appendFlagsResponse(b)
 	s.out.number(b.told.Len(), "EXISTS")
-	b.recents = b.countRecent()
-	s.out.number(b.recents, "RECENT")
-	if i, ok := b.firstUnseen(&s.scratch); ok {
-		s.out.status("UNSEEN", uint64(i)+1, "First unseen")
+	if !b.noRecent {
+		s.describeOld(b)
 	}
 	s.out.status("UIDVALIDITY", uint64(b.mailbox.UIDValidity()), "UIDs valid")
 	s.out.status("UIDNEXT", uint64(b.told.UIDNext()), "Predicted next UID")
@@ -85,6 +83,15 @@ func (s *session) describe(b *selection) {
 	s.out.tagged("", "OK", "MAILBOXID ("+b.mailbox.MailboxID()+")", "Identity") // RFC 8474 section 4.2
 	if s.code = append(s.code, "READ-WRITE"...); b.readOnly {
 		s.code = append(s.code[:0], "READ-ONLY"...)
+	}
+}
+
+// describeOld appends what IMAP4rev2 has no more (RFC 9051 appendix E).
+func (s *session) describeOld(b *selection) {
+	b.recents = b.countRecent()
+	s.out.number(b.recents, "RECENT")
+	if i, ok := b.firstUnseen(&s.scratch); ok {
+		s.out.status("UNSEEN", uint64(i)+1, "First unseen")
 	}
 }
 

@@ -26,6 +26,7 @@ type selection struct {
 
 	saved    uidRanges // what "$" stands for (RFC 5182)
 	recent   uidRanges // messages that are \Recent for this session
+	noRecent bool      // the client knows no \Recent
 	recents  int       // as in the last RECENT response
 	keywords []string  // as in the last FLAGS response
 
@@ -123,8 +124,14 @@ func (b *selection) knows(i int, mod ModSeq) bool {
 // isRecent reports whether a message is \Recent for this session.
 func (b *selection) isRecent(uid UID) bool { return b.recent.contains(uid) }
 
+// disclaim makes a session one that knows no \Recent messages (RFC 9051 appendix E).
+func (b *selection) disclaim() { b.noRecent, b.recent, b.recents = true, nil, 0 }
+
 // claim takes the messages of told that are nobody's \Recent yet.
 func (b *selection) claim() {
+	if b.noRecent {
+		return
+	}
 	from, next := b.mailbox.ClaimRecent(b.told), b.told.UIDNext()
 	if from < next {
 		b.recent.add(UIDRange{max(from, 1), next - 1})

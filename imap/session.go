@@ -39,6 +39,7 @@ type session struct {
 	turn       func(Checkpoint) error // what the next answer is sent with; nil: as an answer
 	numbers    bool                   // the command's answer depends on message numbers staying
 	saidModSeq bool                   // the command's answer has a MODSEQ
+	sentName   string                 // the last name of a mailbox as the client sent it
 	highest    ModSeq                 // what HIGHESTMODSEQ is still to be told, 0: none
 
 	consumed   uint64 // where the last command that was answered ends

@@ -93,8 +93,11 @@ func (s *session) tellStatus(name string, items statusSet) error {
 	if err != nil {
 		return err
 	}
+	if b := s.box; b != nil && b.mailbox.MailboxID() == st.MailboxID {
+		st.Recent += uint32(b.countRecent()) // those that it has taken from all others
+	}
 	buf := append(s.out.buf, "* STATUS "...)
-	buf = wire.AppendMailbox(buf, name, false)
+	buf = s.appendMailbox(buf, name)
 	separator := " ("
 	for i := range statusItems {
 		if items&(1<<i) == 0 {

@@ -101,7 +101,7 @@ func (s *session) announceSize(b *selection, added bool) {
 		b.claim()
 		s.out.number(b.told.Len(), "EXISTS")
 	}
-	if n := b.countRecent(); added || n != b.recents {
+	if n := b.countRecent(); (added || n != b.recents) && !b.noRecent {
 		b.recents = n
 		s.out.number(n, "RECENT")
 	}
@@ -123,10 +123,11 @@ func (s *session) announceFlags(b *selection, uids []UID, withUID bool) {
 }
 
 // appendFlagsOf appends an untagged FETCH with the flags of a message. A client that
-// knows CONDSTORE is always told UID and MODSEQ (RFC 7162 section 3.2.4).
+// knows CONDSTORE is always told UID and MODSEQ (RFC 7162 section 3.2.4), one that
+// knows IMAP4rev2 the UID (RFC 9051 section 7.5.2).
 func (s *session) appendFlagsOf(place int, m *Message, withUID bool) {
 	buf := appendFetch(s.out.buf, place)
-	if withUID || s.on(modeCondStore) {
+	if withUID || s.on(modeCondStore|modeRev2) {
 		buf = appendUID(buf, m.UID)
 		buf = append(buf, ' ')
 	}

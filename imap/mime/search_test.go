@@ -30,6 +30,8 @@ func TestMatcher(t *testing.T) {
 		{"ABC", "xxabcxx", true},
 		{"abd", "xxabcxx", false},
 		{"straße", "STRAßE", true},
+		{"straße", "STRASSE", false}, // RFC 5051 section 2: ß is in title case already
+		{"ſ", "s", true},
 		{"ÄÖÜ", "xäöüx", true},
 		{"ä", "a\u0308", true},
 		{"a\u0308", "Ä", true},

@@ -108,7 +108,8 @@ func TestArguments(t *testing.T) {
 		{mailbox, `u&AwgAqA-`, `"ü¨"`, 0},
 		{mailbox, `a&-b`, `"a&b"`, 0},
 		{mailbox, `a&b`, `"�"`, 0},
-		{mailbox, "\"\xc3\xbc\"", `"�"`, 0},
+		{mailbox, "\"\xc3\xbc\"", `"ü"`, 0},
+		{mailbox, "\"\xc3\"", `"�"`, 0},
 		{pattern, `*&b`, `"�"`, 0},
 		{mailbox, `../../etc/passwd`, `"../../etc/passwd"`, 0},
 		{pattern, `*%a&-`, `"*%a&"`, 0},
@@ -156,7 +157,7 @@ func TestMailboxUTF8(t *testing.T) {
 	for in, want := range map[string]string{
 		"\"Entwu\xcc\x88rfe\"":         `"Entwürfe"`, // NFC
 		"a&APw-":                       `"a&APw-"`,
-		"\"\xff\"":                     `"�"`,
+		"{1+}\r\n\xff\r\n":             `"�"`,
 		"{10+}\r\nEntw\xc3\xbcrfe\r\n": `"Entwürfe\r"`,
 	} {
 		if got := pair(argument(t, in, true).Mailbox()); got != want {
