@@ -93,12 +93,15 @@ func Listen(addr, node string, gather prometheus.Gatherer, state func() State) (
 // Addr returns where the server listens, nil if nowhere.
 func (s *Server) Addr() net.Addr { return s.addr }
 
-// Close ends the server; requests under way get until ctx ends.
+// Close ends the server; requests under way get until ctx ends and are cut off then.
 func (s *Server) Close(ctx context.Context) error {
 	if s.http == nil {
 		return nil
 	}
 	err := s.http.Shutdown(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = s.http.Close()
+	}
 	if serr := <-s.done; !errors.Is(serr, http.ErrServerClosed) {
 		err = errors.Join(err, serr)
 	}

@@ -70,3 +70,34 @@ func TestListenNowhere(t *testing.T) {
 		t.Fatal("no error for a bad address")
 	}
 }
+
+// TestCloseCutsOff: who asks and does not end cannot make a stop fail.
+func TestCloseCutsOff(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s, err := Listen("127.0.0.1:0", "eu-worker-1", NewRegistry(), func() State {
+		close(asked)
+		<-answer
+		return State{}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		r, err := http.Get("http://" + s.Addr().String() + "/readyz")
+		if err == nil {
+			r.Body.Close()
+		}
+		got <- err
+	}()
+	<-asked
+	ended, end := context.WithCancel(context.Background())
+	end()
+	if err := s.Close(ended); err != nil {
+		t.Error(err)
+	}
+	close(answer)
+	if err := <-got; err == nil {
+		t.Error("the request was answered")
+	}
+}

@@ -1,10 +1,24 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/go-kit/log"
 )
 
 func TestFlagsNameOneThingToDo(t *testing.T) {
@@ -74,4 +88,75 @@ func TestLayoutIsAConfiguration(t *testing.T) {
 	if text := l.welcome(); !strings.Contains(text, "4993") || !strings.Contains(text, "5993") {
 		t.Errorf("welcome names no ports: %s", text)
 	}
+}
+
+// TestStopCutsOff: a client that stays in the middle of a command holds a stop
+// up until its time is over, and does not make it fail.
+func TestStopCutsOff(t *testing.T) {
+	l, s := startTestSystem(t)
+	halfCommand(t, l)
+	over, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	for _, n := range slices.Backward(s.nodes) {
+		if err := n.Stop(over); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// startTestSystem runs all that -dev does, on ports that are free.
+func startTestSystem(t *testing.T) (layout, *system) {
+	t.Helper()
+	const tries = 20
+	for i := 1; ; i++ {
+		l := layout{Dir: t.TempDir(), Port: 12000 + rand.IntN(16000)} // below what systems take for outgoing connections
+		configs, err := l.setUp()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := startSystem(t.Context(), configs, log.NewNopLogger())
+		if err == nil {
+			return l, s
+		}
+		s.stop(t.Context())
+		if i == tries || !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// halfCommand logs in at eu and begins an APPEND without an end.
+func halfCommand(t *testing.T, l layout) {
+	t.Helper()
+	ca, err := os.ReadFile(filepath.Join(l.Dir, "private", "public-distributor-cert.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	conn, err := tls.Dial("tcp", fmt.Sprintf("localhost:%d", l.Port), &tls.Config{RootCAs: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	r := bufio.NewReader(conn)
+	ask := func(line, prefix string) bool {
+		fmt.Fprintf(conn, "%s\r\n", line)
+		for {
+			got, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			if strings.HasPrefix(got, prefix) || strings.HasPrefix(got, "a ") {
+				return strings.HasPrefix(got, prefix)
+			}
+		}
+	}
+	for !ask("a LOGIN user1 pass1", "a OK") { // until the worker is reached
+	}
+	if !ask("a APPEND INBOX {1000}", "+") {
+		t.Fatal("APPEND is refused")
+	}
+	io.WriteString(conn, "half")
 }
