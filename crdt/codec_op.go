@@ -17,6 +17,10 @@ type Header struct {
 const (
 	opCause   = 1 << iota // Cause follows
 	opPartial             // Partial
+	opMore                // More
+	opFailed              // Failed follows
+
+	opKnown = opCause | opPartial | opMore | opFailed
 )
 
 func (op *Op) rare() (x byte) {
@@ -25,6 +29,12 @@ func (op *Op) rare() (x byte) {
 	}
 	if op.Partial {
 		x |= opPartial
+	}
+	if op.More {
+		x |= opMore
+	}
+	if len(op.Failed) > 0 {
+		x |= opFailed
 	}
 	return x
 }
@@ -49,6 +59,9 @@ func (op *Op) AppendBinary(dst []byte) ([]byte, error) {
 	if !op.Cause.IsZero() {
 		w.cause(op.Cause)
 	}
+	if len(op.Failed) > 0 {
+		w.places(op.Failed)
+	}
 	op.Payload.encode(&w)
 	return w.b, nil
 }
@@ -63,13 +76,16 @@ func DecodeOp(b []byte) (*Op, error) {
 	r.origins, r.own = op.Deps, op.Dot.Origin
 	k := kind(r.byte())
 	rare := r.byte()
-	if rare&^(opCause|opPartial) != 0 {
+	if rare&^opKnown != 0 {
 		r.fail(errNumber)
 	}
 	if rare&opCause != 0 {
 		op.Cause = r.cause()
 	}
-	op.Partial = rare&opPartial != 0
+	op.Partial, op.More = rare&opPartial != 0, rare&opMore != 0
+	if rare&opFailed != 0 {
+		op.Failed = r.places()
+	}
 	if r.err != nil {
 		return nil, fmt.Errorf("decode operation: %w", r.err)
 	}
@@ -454,3 +470,23 @@ func (p *SetSpecialUse) decode(r *reader) { p.ID = MailboxID(r.fixed()); p.Use =
 
 func (p *BindLogin) encode(w *writer) { w.string(p.Login) }
 func (p *BindLogin) decode(r *reader) { p.Login = r.string() }
+
+func (w *writer) places(list []uint32) {
+	w.uint(uint64(len(list)))
+	for _, n := range list {
+		w.uint(uint64(n))
+	}
+}
+
+func (r *reader) places() []uint32 {
+	n := r.count(1)
+	if n == 0 {
+		r.fail(errNumber) // none is not written
+		return nil
+	}
+	list := make([]uint32, n)
+	for i := range list {
+		list[i] = r.uint32()
+	}
+	return list
+}

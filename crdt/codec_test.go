@@ -88,6 +88,8 @@ func TestOpRoundTrip(t *testing.T) {
 		}
 		if rapid.Bool().Draw(t, "caused") {
 			op.Cause = rapid.Make[Cause]().Draw(t, "cause")
+			op.More = rapid.Bool().Draw(t, "more")
+			op.Failed = rapid.SliceOfN(rapid.Uint32(), 0, 3).Draw(t, "failed")
 		}
 		tidy(reflect.ValueOf(op))
 		b, err := op.AppendBinary([]byte("before"))

@@ -11,6 +11,12 @@ type Op struct {
 	// Partial says that Deps is the vector of the account, of which the origin is
 	// loading a snapshot, and more than the origin has of other accounts.
 	Partial bool
+	// More says that the next operation of the origin belongs to the same change of
+	// the same command: it was done only when both are there.
+	More bool
+	// Failed are the places, among the messages that a conditional STORE named, of
+	// those that it did not change: part of its answer, should the command come again.
+	Failed  []uint32
 	Payload Payload
 }
 

@@ -36,6 +36,7 @@ type account struct {
 	names       map[string]crdt.MailboxID    // of mailboxes as they are shown, nil: to be made
 	open        map[crdt.MailboxID]*openBox
 	waiting     map[crdt.Instance]crdt.Wait // messages that await another UID, nil: not read yet
+	rings       map[SessionID]byte          // where the next record of a session's commands goes
 
 	publisher
 }

@@ -39,7 +39,7 @@ type collector struct {
 	holds  map[*crdt.VC]struct{}
 	wake   chan struct{}
 
-	late    crdt.VC // removals by these operations may have been recorded since they were settled
+	late crdt.VC // removals by these operations may have been recorded since they were settled
 
 	// working is held while contents are deleted; removals up to settled are settled.
 	working sync.Mutex

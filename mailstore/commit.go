@@ -49,8 +49,21 @@ const maxFollowups = 10000
 
 // origin says who wants a local change.
 type origin struct {
-	cause crdt.Cause
-	fence func() error // why the session must not commit now, nil result: it may
+	cause  crdt.Cause
+	failed []int        // what the change leaves out, to be recorded with it
+	fence  func() error // why the session must not commit now, nil result: it may
+}
+
+// places returns what the change leaves out as an operation has it.
+func (o *origin) places() []uint32 {
+	if len(o.failed) == 0 {
+		return nil
+	}
+	out := make([]uint32, len(o.failed))
+	for i, n := range o.failed {
+		out[i] = uint32(n)
+	}
+	return out
 }
 
 // localChange is a local change that has been prepared.
@@ -103,6 +116,7 @@ func (a *account) commitLocal(t *tx, change localChange) (*commit, error) {
 // and r.seq. On an error the transaction must be dropped.
 func (a *account) own(t *tx, change localChange, vector *crdt.VC, clock *crdt.Clock) ([]crdt.Dot, error) {
 	r, payloads, cause := a.r, change.payloads, change.from.cause
+	wanted := len(payloads) // what follows is brought about
 	var dots []crdt.Dot
 	for i := 0; i < len(payloads); i++ {
 		op := &crdt.Op{
@@ -110,7 +124,11 @@ func (a *account) own(t *tx, change localChange, vector *crdt.VC, clock *crdt.Cl
 			Deps:    vector.Clone(),
 			Account: a.id,
 			Cause:   cause,
+			More:    i < wanted-1 || i < wanted && change.more,
 			Payload: payloads[i],
+		}
+		if i == 0 {
+			op.Failed = change.from.places()
 		}
 		// During a load the account is ahead of the replica (crdt.md 6.3).
 		known, err := t.Account()
@@ -210,7 +228,11 @@ func (t *tx) follow(payloads []crdt.Payload, others bool, more []crdt.Payload) (
 func (a *account) effect(t *tx, op *crdt.Op, mod, before crdt.Time) ([]crdt.Payload, error) {
 	t.op = op.Dot
 	site := crdt.Site{State: t, Self: a.r.self, Now: a.r.now(), Mod: mod, Before: before}
-	return site.Apply(op)
+	more, err := site.Apply(op)
+	if err != nil {
+		return nil, err
+	}
+	return more, t.record(op)
 }
 
 // submit hands a transaction to the database and makes it the head. Under a.mu and r.seq.

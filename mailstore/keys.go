@@ -22,6 +22,7 @@ import (
 //	0x10 R 'f' account                    the account has records of kind 't' or 'c'
 //	0x10 R 'k' slot                       incarnation in a slot, and since when its checkpoints count
 //	0x10 R 'k' slot time                  checkpoint: the vector of the replica in that slot at that time
+//	0x10 R 'd' hour account session place what an operation of a session's command has done
 //	0x10 R 'n' 'w'                        load of snapshots under way: the source's vector
 //	0x10 R 'n' 'a' account                how far the load of an account has come
 //	0x10 R 'n' 'd' account <staged>       a record of a snapshot that is not merged yet
@@ -42,7 +43,8 @@ import (
 //
 // R is the number of the replica in this database (two bytes), account four
 // bytes, box eight, a dot sixteen (origin 8, n 8), a tag twenty (origin 8, n 8,
-// index 4), a uid and a mod eight, a root sixteen and a chunk four.
+// index 4), a uid and a mod eight, a root and a session sixteen, an hour and a
+// chunk four.
 // For twinkeys and records of replays see twinkeys.go.
 //
 // Records of one account lie together, and within it all messages of one
@@ -71,6 +73,7 @@ const (
 	kindAwait      = 'w'
 	kindFiled      = 'f'
 	kindCheckpoint = 'k'
+	kindCommand    = 'd'
 	kindLoad       = 'n'
 	kindAccount    = 'a'
 

@@ -236,29 +236,43 @@ func (m *Mailbox) writable() error {
 // UnchangedSince. Messages expunged meanwhile are skipped. What changes nothing
 // commits nothing.
 func (m *Mailbox) Store(ctx context.Context, messages []crdt.Tag, change FlagChange) (*View, []int, error) {
-	var failed []int
-	since := m.Floor(change.UnchangedSince) // of another replica: what it surely covers (crdt.md 4.2)
 	err := m.writable()
-	if err == nil {
-		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
-			failed = nil // it may be the second time
-			targets, err := t.present(m.box.id, messages, func(i int, x *crdt.Message) bool {
-				if change.Conditional && x.Mod > since.Time {
-					failed = append(failed, i)
-					return false
-				}
-				return true
-			})
-			if err != nil || len(targets) == 0 {
-				return nil, err
-			}
-			return payload(t.site().PrepareStore(targets, change.Op, change.names()))
-		}, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("store in %q: %w", m.name, err)
 	}
+	failed, err := m.store(ctx, messages, change)
 	if err != nil {
 		return nil, nil, fmt.Errorf("store in %q: %w", m.name, err)
 	}
 	return m.View(), failed, nil
+}
+
+// store changes flags and returns the places of the messages that it left as they are.
+func (m *Mailbox) store(ctx context.Context, messages []crdt.Tag, change FlagChange) ([]int, error) {
+	if d, err := m.s.replayed(ctx, nil); err != nil {
+		return nil, err
+	} else if d != nil {
+		return d.failed, nil
+	}
+	var failed []int
+	since := m.Floor(change.UnchangedSince) // of another replica: what it surely covers (crdt.md 4.2)
+	defer func() { m.s.failed = nil }()
+	err := m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
+		failed = nil // it may be the second time
+		targets, err := t.present(m.box.id, messages, func(i int, x *crdt.Message) bool {
+			if change.Conditional && x.Mod > since.Time {
+				failed = append(failed, i)
+				return false
+			}
+			return true
+		})
+		if err != nil || len(targets) == 0 {
+			return nil, err
+		}
+		m.s.failed = failed
+		return payload(t.site().PrepareStore(targets, change.Op, change.names()))
+	}, nil)
+	return failed, err
 }
 
 // present returns those of the instances that are there and that f, which gets
@@ -282,7 +296,11 @@ func (t *tx) present(box crdt.MailboxID, tags []crdt.Tag, f func(int, *crdt.Mess
 // already gone are skipped.
 func (m *Mailbox) Expunge(ctx context.Context, messages []crdt.Tag) (*View, error) {
 	err := m.writable()
+	var before *done
 	if err == nil {
+		before, err = m.s.replayed(ctx, nil)
+	}
+	if err == nil && before == nil {
 		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
 			targets, err := t.present(m.box.id, messages, func(_ int, x *crdt.Message) bool { return x.Has(crdt.FlagDeleted) })
 			if err != nil || len(targets) == 0 {
@@ -300,8 +318,19 @@ func (m *Mailbox) Expunge(ctx context.Context, messages []crdt.Tag) (*View, erro
 // Copy adds copies to another mailbox, all or none: ErrExpunged if one is gone.
 func (m *Mailbox) Copy(ctx context.Context, messages []crdt.Tag, to string) (Appended, error) {
 	var out Appended
+	before, err := m.s.replayed(ctx, func(t *tx, d *done) (err error) {
+		out, err = d.answer(t)
+		out.Source = upTo(min(len(out.UIDs), len(messages)))
+		return err
+	})
+	if before != nil || err != nil {
+		if err != nil {
+			err = fmt.Errorf("copy from %q to %q: %w", m.name, to, err)
+		}
+		return out, err
+	}
 	var dst crdt.MailboxID
-	err := m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
+	err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
 		b, err := t.lookup(to)
 		if err != nil {
 			return nil, err
@@ -352,8 +381,17 @@ func (t *tx) copies(box crdt.MailboxID, tags []crdt.Tag) ([]crdt.Added, error) {
 func (m *Mailbox) Move(ctx context.Context, messages []crdt.Tag, to string) (Appended, *View, error) {
 	var out Appended
 	var dst crdt.MailboxID
+	var before *done
 	err := m.writable()
 	if err == nil {
+		before, err = m.s.replayed(ctx, func(t *tx, d *done) (err error) {
+			if out, err = d.answer(t); err == nil {
+				d.moved(&out, messages)
+			}
+			return err
+		})
+	}
+	if err == nil && before == nil {
 		err = m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
 			b, err := t.lookup(to)
 			if err != nil {

@@ -95,7 +95,11 @@ func (s *Account) Subscribe(ctx context.Context, name string, on bool) error {
 }
 
 func (s *Account) named(ctx context.Context, what, name string, prepare func(*tx) ([]crdt.Payload, error)) error {
-	if err := s.change(ctx, prepare, nil); err != nil {
+	d, err := s.replayed(ctx, nil)
+	if d == nil && err == nil {
+		err = s.change(ctx, prepare, nil)
+	}
+	if err != nil {
 		return fmt.Errorf("%s %q: %w", what, name, err)
 	}
 	return nil
@@ -209,6 +213,13 @@ func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
 	after func(*tx, crdt.MailboxID) error,
 ) (Appended, error) {
 	var out Appended
+	d, err := s.replayed(ctx, func(t *tx, d *done) (err error) {
+		out, err = d.answer(t)
+		return err
+	})
+	if d != nil || err != nil {
+		return out, err
+	}
 	var box crdt.MailboxID
 	for i := range messages {
 		messages[i].Staging.ahead(ctx)

@@ -9,6 +9,7 @@ type Metrics struct {
 	batch            prometheus.Histogram
 	keys             prometheus.Histogram
 	operations       *prometheus.CounterVec
+	replays          *prometheus.CounterVec
 	accounts         prometheus.Gauge
 	mailboxes        prometheus.Gauge
 	quarantined      prometheus.Gauge
@@ -40,6 +41,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pluto_operations_total", Help: "Operations applied, own and received.",
 		}, []string{"from"}),
+		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pluto_replayed_changes_total",
+			Help: "Changes that a session which had moved asked for again: done (known from before, only answered), executed.",
+		}, []string{"result"}),
 		accounts: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pluto_accounts_in_memory", Help: "Accounts held in memory.",
 		}),
@@ -63,7 +68,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.accounts, m.mailboxes,
+		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.replays, m.accounts, m.mailboxes,
 			m.quarantined, m.undecodable, m.backgroundErrors, m.failed, m.deleted)
 	}
 	return m

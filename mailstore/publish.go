@@ -14,7 +14,8 @@ type publisher struct {
 	pub     sync.Mutex // taken under account.mu or alone
 	queue   []*commit  // applied, not yet shown, oldest first
 	watches map[*Watch]struct{}
-	shown   crdt.VC // operations of the account that sessions can see
+	shown   crdt.VC       // operations of the account that sessions can see
+	news    chan struct{} // closed when shown grows; nil: nobody waits for that
 }
 
 // exposure is what a commit changes in the eyes of those who have a mailbox open.
@@ -61,6 +62,10 @@ func (p *publisher) show(c *commit) {
 		}
 		for w := range p.watches {
 			w.tell(c)
+		}
+		if p.news != nil {
+			close(p.news)
+			p.news = nil
 		}
 	}
 	close(c.done)

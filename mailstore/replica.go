@@ -84,6 +84,8 @@ type Replica struct {
 	tokensOff bool // under seq
 	upkeep    upkeep
 
+	recordsFrom uint32 // the hour in which old records of commands were dropped last; Upkeep's
+
 	epochs struct {
 		sync.Mutex
 		raising sync.Mutex // held while accounts are raised

@@ -26,6 +26,8 @@ type Account struct {
 	index   uint32
 	attempt uint32
 	fence   func() error
+	failed  []int   // by the change that is being prepared
+	wrote   crdt.VC // of each replica the last operation of this session
 	selects map[*Mailbox]struct{}
 	closed  bool
 }
@@ -104,19 +106,11 @@ func (s *Account) Attempt(n uint32) { s.attempt = n }
 // this session may still write here (replication.md, fencing). It must not block.
 func (s *Account) Fence(f func() error) { s.fence = f }
 
-// Vector returns, encoded, the operations of the account that this session
-// wrote or was shown.
-func (s *Account) Vector() []byte {
-	p := &s.a.publisher
-	p.pub.Lock()
-	defer p.pub.Unlock()
-	return p.shown.AppendBinary(nil)
-}
-
 func (s *Account) origin() origin {
 	return origin{
-		cause: crdt.Cause{Session: s.session, Command: s.command, Index: s.index, Attempt: s.attempt},
-		fence: s.fence,
+		cause:  crdt.Cause{Session: s.session, Command: s.command, Index: s.index, Attempt: s.attempt},
+		failed: s.failed,
+		fence:  s.fence,
 	}
 }
 
@@ -168,6 +162,7 @@ func (s *Account) commit(ctx context.Context, prepare func(*tx) ([]crdt.Payload,
 		return nil, err
 	}
 	c, err := s.apply(prepare, after)
+	s.noteWritten(c)
 	s.a.mu.Unlock()
 	defer s.a.r.store.leave()
 	if c == nil {
@@ -218,6 +213,7 @@ func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*t
 		if err != nil {
 			return c, err
 		}
+		s.failed = nil // told with the first
 		for _, p := range group {
 			s.index += instances(p)
 		}

@@ -83,6 +83,9 @@ func (r *Replica) doUpkeep(now time.Time) {
 			r.warn("write checkpoints", err)
 		}
 	}
+	if err := r.dropRecords(); err != nil {
+		r.warn("upkeep", err)
+	}
 	if err := r.sweepVanished(now); err != nil {
 		r.warn("look for vanished UIDs", err)
 	}
