@@ -66,6 +66,7 @@ func init() { // the tables refer to handlers that refer to the tables
 		"LSUB":        {anyState, syncAll, (*session).lsub, "LSUB completed"},
 		"STATUS":      {anyState, syncAll, (*session).status, "STATUS completed"},
 		"APPEND":      {anyState, syncAll, (*session).append, "APPEND completed"},
+		lostCommand:   {anyState, syncAll, (*session).lost, "APPEND completed"},
 		"IDLE":        {anyState, syncAll, (*session).idle, "IDLE completed"},
 
 		"CHECK":    {selectedState, syncAll, (*session).noop, "CHECK completed"},

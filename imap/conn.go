@@ -44,6 +44,13 @@ type Turner interface {
 	Unauthenticate(Checkpoint) error
 }
 
+// Holder is implemented by a Conn that can keep what is written until the next
+// Answer: what changes message numbers must not reach the client without the state
+// after it.
+type Holder interface {
+	Hold()
+}
+
 // Checkpoint is what another replica needs to go on with the session.
 //
 // A command counts as done with when its tagged answer is written: inside a
@@ -51,7 +58,8 @@ type Turner interface {
 // replica that takes over executes the command again from its first byte,
 // and asks for the continuation again.
 type Checkpoint struct {
-	Consumed uint64 // client bytes that are done with
-	State    []byte // the session's, versioned; nil: as in the last checkpoint
-	Vector   []byte // Account.Vector
+	Consumed uint64  // client bytes that are done with
+	State    []byte  // the session's, versioned; nil: as in the last checkpoint
+	Chunks   []Chunk // what State refers to, in order; nil with State
+	Vector   []byte  // Account.Vector
 }

@@ -48,13 +48,13 @@ func (s *session) follow(x *searchContext) {
 		results += other.results()
 	}
 	if len(b.contexts) > 0 && (results > maxContextResults || len(b.contexts) == maxContexts) {
-		code := "NOUPDATE " + string(wire.AppendString(nil, x.tag)) // RFC 5267 section 4.3.1
-		s.out.tagged("", "NO", code, "Too many contexts")
+		s.noUpdate(x.tag, "Too many contexts")
 		return
 	}
 	x.program.root = b.lasting(x.program.root)
 	x.seen = b.latest.HighestModSeq()
 	b.contexts = append(b.contexts, x)
+	s.stateDirty = stateChanged
 	s.stateDirty = stateChanged
 }
 
@@ -282,6 +282,31 @@ func (s *session) cancelUpdate(c *wire.Command) error {
 		}
 		s.box.contexts = slices.Delete(s.box.contexts, i, i+1)
 		s.stateDirty = stateChanged
+		s.stateDirty = stateChanged
+	}
+	return nil
+}
+
+// noUpdate tells that a search is not followed any more (RFC 5267 section 4.3.1).
+func (s *session) noUpdate(tag, why string) {
+	s.out.tagged("", "NO", "NOUPDATE "+string(wire.AppendString(nil, tag)), why)
+}
+
+// saveContexts saves which searches the client follows, but not their results:
+// elsewhere they are not followed.
+func (s *session) saveContexts(w *stateWriter) {
+	if s.box == nil || len(s.box.contexts) == 0 {
+		return
+	}
+	w.number(uint64(len(s.box.contexts)))
+	for _, x := range s.box.contexts {
+		w.text(x.tag)
+	}
+}
+
+func (s *session) loadContexts(d *stateReader) error {
+	for range d.number(maxContexts) {
+		s.noUpdate(d.text(), "Searches are not followed any more, search again")
 	}
 	return nil
 }

@@ -69,3 +69,15 @@ func (s *session) switchOn(wanted modes) {
 		s.tellHighest(s.box.told.HighestModSeq())
 	}
 }
+
+func (s *session) saveModes(w *stateWriter) {
+	if s.modes != 0 {
+		w.number(uint64(s.modes))
+	}
+}
+
+func (s *session) loadModes(d *stateReader) error {
+	s.modes = modes(d.number(1<<8 - 1))
+	s.reader.SetUTF8(s.utf8())
+	return nil
+}

@@ -21,6 +21,7 @@ func (s *session) idle(c *wire.Command) error {
 	if err := c.End(); err != nil {
 		return err
 	}
+	asked := s.reader.TakeAsked() // by another replica
 	if err := c.Finish(); err != nil {
 		return err
 	}
@@ -31,13 +32,17 @@ func (s *session) idle(c *wire.Command) error {
 	s.settleHighest(false)
 	s.in.boundary()
 	s.in.idling = true
-	if err := s.proceed("+ idling\r\n"); err != nil {
+	line := "+ idling\r\n"
+	if asked {
+		line = ""
+	}
+	if err := s.proceed(line); err != nil {
 		return err
 	}
 	s.out.release()
-	line := make(chan idleEnd, 1)
-	go func() { line <- s.waitForDone() }()
-	end := s.announceUntil(line)
+	done := make(chan idleEnd, 1)
+	go func() { done <- s.waitForDone() }()
+	end := s.announceUntil(done)
 	s.in.idling = false
 	s.out.acquire()
 	if end.err != nil {

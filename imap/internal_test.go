@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -181,68 +180,4 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s of %v: all exist: %v", test.set, test.view, test.bad)
 		}
 	}
-}
-
-func TestRunsAndRanges(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		uids := rapid.SliceOfDistinct(rapid.Custom(func(t *rapid.T) UID {
-			return UID(rapid.Uint32Range(1, 60).Draw(t, "uid"))
-		}), func(u UID) UID { return u }).Draw(t, "uids")
-		slices.Sort(uids)
-		runs := uidRanges(runsOf(uidView(uids)))
-		var sum uidRanges
-		for _, uid := range uids {
-			sum.add(UIDRange{uid, uid})
-		}
-		if !slices.Equal(runs, sum) {
-			t.Fatalf("%v: %v, %v", uids, runs, sum)
-		}
-		for uid := UID(1); uid < 62; uid++ {
-			if runs.contains(uid) != slices.Contains(uids, uid) {
-				t.Fatalf("%v: %d", runs, uid)
-			}
-		}
-		st := sessionState{
-			Selected: true, ReadOnly: len(uids)%2 == 0, Name: "Entwürfe", MailboxID: "M1",
-			UIDValidity: 1<<32 - 1, ModSeq: 1<<53 - 1, Told: runs, Recent: sum,
-			Saved: sum, Modes: modeQResync,
-		}
-		got, err := decodeState(st.append(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Equal(got.Told, st.Told) || !slices.Equal(got.Recent, st.Recent) || !slices.Equal(got.Saved, st.Saved) {
-			t.Fatalf("%+v, want %+v", got, st)
-		}
-		got.Told, got.Recent, got.Saved = st.Told, st.Recent, st.Saved
-		if !reflect.DeepEqual(got, st) {
-			t.Fatalf("%+v, want %+v", got, st)
-		}
-	})
-}
-
-func TestStateThatIsTooLarge(t *testing.T) {
-	st := sessionState{Selected: true, Name: "x", Told: make([]UIDRange, maxStateBytes)}
-	for i := range st.Told {
-		st.Told[i] = UIDRange{UID(2*i + 1), UID(2*i + 1)}
-	}
-	got, err := decodeState(st.append(nil))
-	if err != nil || !got.TooMany || got.Told != nil || got.Name != "x" {
-		t.Fatal(err, got.TooMany, len(got.Told))
-	}
-}
-
-func FuzzDecodeState(f *testing.F) {
-	f.Add(sessionState{Modes: modeCondStore}.append(nil))
-	f.Add(sessionState{Selected: true, Name: "INBOX", Told: []UIDRange{{1, 5}, {9, 9}}}.append(nil))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		st, err := decodeState(data)
-		if err != nil {
-			return
-		}
-		again, err := decodeState(st.append(nil))
-		if err != nil || !reflect.DeepEqual(st, again) {
-			t.Fatalf("%+v, %+v, %v", st, again, err)
-		}
-	})
 }

@@ -31,9 +31,7 @@ const (
 	pieceSlack = 2 << 10  // for the line that fills a piece
 
 	maxVanished = 1000 // ranges of UIDs in one response
-
-	maxStateBytes = 256 << 10 // of the state in a checkpoint
-	bigStateBytes = 4 << 10   // a state from here on is not sent for a new MODSEQ alone
+	manyChanges = 500  // messages whose flags are not told in one breath with new numbers
 
 	// A client that is sending a command must get on with it.
 	commandStall = 5 * time.Minute // without any byte

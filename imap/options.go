@@ -13,6 +13,8 @@ type Options struct {
 	// Tag is the tag of the LOGIN or AUTHENTICATE command that Serve answers
 	// first. Empty: nothing is answered.
 	Tag string
+	// Resume is the session that Serve goes on with, instead of answering a login; nil: a new one.
+	Resume *Resume
 	// Separator divides the levels of mailbox names: '/' (default) or '.'.
 	Separator byte
 	// MaxMessageSize is the largest message in bytes that APPEND takes; 0: DefaultMaxMessageSize.

@@ -17,6 +17,7 @@ type output struct {
 	buf  []byte
 	err  error
 	torn bool // inside a literal: no text can follow any more
+	held bool // what is collected stays until the next answer
 }
 
 // line appends an untagged response.
@@ -62,10 +63,19 @@ func (o *output) broken() bool {
 // spill passes on what was collected when it is much, and returns the error of
 // the connection if there is one.
 func (o *output) spill() error {
-	if len(o.buf) >= pieceBytes {
+	if len(o.buf) >= pieceBytes && !o.held {
 		o.pass()
 	}
 	return o.err
+}
+
+// hold passes on what was collected, and keeps what follows until the answer.
+func (o *output) hold() {
+	o.pass()
+	h, ok := o.conn.(Holder)
+	if o.held = ok; ok {
+		h.Hold()
+	}
 }
 
 // pass passes on what was collected.

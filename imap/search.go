@@ -24,6 +24,7 @@ func (s *session) searchMessages(c *wire.Command, uid bool) error {
 		err = s.runSearch(c.Tag, &p, uid)
 	}
 	if err != nil && !isSyntax(err) && p.answer.options&findSave != 0 {
+		s.stateDirty = stateChanged
 		s.box.save(nil) // RFC 5182 section 2.1
 		s.stateDirty = stateChanged
 	}
@@ -40,6 +41,7 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 		return err
 	}
 	if p.answer.options&findSave != 0 {
+		s.stateDirty = stateChanged
 		s.box.save(p.answer.chosen(found))
 		s.stateDirty = stateChanged
 	}

@@ -37,6 +37,7 @@ func (s *session) open(c *wire.Command, readOnly bool) error {
 	if err := s.existing(name); err != nil {
 		return err
 	}
+	vector := s.account.Vector()
 	mailbox, err := s.account.Select(s.ctx, name, readOnly)
 	if err != nil {
 		return err
@@ -54,6 +55,7 @@ func (s *session) open(c *wire.Command, readOnly bool) error {
 		s.switchOn(modeCondStore)
 	}
 	s.box = newSelection(mailbox, view, s.on(modeRev2))
+	s.box.vector = vector
 	s.stateDirty = stateChanged
 	s.describe(s.box)
 	if err := s.tellSelected(name); err != nil || !args.qresync {
@@ -65,6 +67,7 @@ func (s *session) open(c *wire.Command, readOnly bool) error {
 func newSelection(mailbox Mailbox, view View, noRecent bool) *selection {
 	b := &selection{mailbox: mailbox, readOnly: mailbox.ReadOnly(), told: view, latest: view, noRecent: noRecent}
 	b.shown = b.told.HighestModSeq()
+	b.high = b.shown
 	b.keywords = mailbox.Keywords()
 	b.claim()
 	return b

@@ -22,6 +22,8 @@ type selection struct {
 	told   View
 	latest View
 	shown  ModSeq
+	high   ModSeq // the largest MODSEQ told, here or by another replica
+	vector []byte // of the account, before latest was looked at
 	ghosts map[UID]ghost
 
 	saved    uidRanges // what "$" stands for (RFC 5182)
@@ -35,7 +37,7 @@ type selection struct {
 	announced   []span // places in told whose flags the current command has told,
 	announcedAt ModSeq // as they were at this MODSEQ
 
-	runs []UIDRange // the UIDs of told, for checkpoints; nil: to be computed
+	pieces []viewPiece // the UIDs of told, for checkpoints; nil: to be made
 }
 
 // ghost is what a client made of the flags of a message that is no longer there
@@ -198,22 +200,16 @@ func (r *uidRanges) add(n UIDRange) {
 	*r = append((*r)[:last+1], n)
 }
 
-// runsOf returns the UIDs of a view as ranges. It looks at each run's ends only.
-func runsOf(v View) []UIDRange {
-	var runs []UIDRange
-	for i := 0; i < v.Len(); {
-		first, n := v.UIDAt(i), runAt(v, i, v.Len())
-		runs = append(runs, UIDRange{first, first + UID(n) - 1})
-		i += n
-	}
-	return runs
-}
-
 // runAt returns how many UIDs follow each other without a gap from place i on,
-// before place end.
+// before place end. It costs little where runs are short.
 func runAt(v View, i, end int) int {
-	first := v.UIDAt(i)
-	// UIDs rise, so the distance grows at least by one from place to place: a run
-	// ends where it grows by more.
-	return sort.Search(end-i, func(k int) bool { return v.UIDAt(i+k)-first > UID(k) })
+	first, n := v.UIDAt(i), 1
+	for i+n < end && v.UIDAt(i+n)-first == UID(n) {
+		step := min(n, end-i-n)
+		if v.UIDAt(i+n+step-1)-first != UID(n+step-1) {
+			return n + sort.Search(step, func(k int) bool { return v.UIDAt(i+n+k)-first > UID(n+k) })
+		}
+		n += step
+	}
+	return n
 }

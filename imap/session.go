@@ -34,6 +34,7 @@ type session struct {
 	modes   modes      // that the client has switched on
 	bad     int        // commands in a row that were no IMAP
 	leaving bool       // the client has logged out
+	roaming Roaming    // the account, in a session that came from another replica
 
 	turner     Turner                 // conn, if it is one
 	turn       func(Checkpoint) error // what the next answer is sent with; nil: as an answer
@@ -42,14 +43,16 @@ type session struct {
 	sentName   string                 // the last name of a mailbox as the client sent it
 	highest    ModSeq                 // what HIGHESTMODSEQ is still to be told, 0: none
 
-	consumed   uint64 // where the last command that was answered ends
+	consumed   uint64 // where the last command that was answered ends, in the client's stream
+	base       uint64 // where in it the reader began
 	answerDue  bool   // there are responses, or a checkpoint, that were not sent
 	stateDirty stateChange
 }
 
 // Serve runs the session of an authenticated client until the client logs out
 // or goes, the stream breaks, or ctx ends. It returns nil in the first two
-// cases, and when it had to say BYE to a client. conn and account are used by
+// cases, and when it had to say BYE to a client. With Options.Resume it goes on
+// where another replica has left the session, or returns [ErrNotResumed]. conn and account are used by
 // nobody else meanwhile; the caller closes the account afterwards.
 func Serve(ctx context.Context, conn Conn, account Account, opts Options) error {
 	s := newSession(ctx, conn, account, opts)
@@ -81,7 +84,11 @@ func (s *session) run() (err error) {
 		}
 	}()
 	s.answerDue = true
-	if s.opts.Tag != "" {
+	if r := s.opts.Resume; r != nil {
+		if err := s.resume(r); err != nil {
+			return err
+		}
+	} else if s.opts.Tag != "" {
 		s.out.tagged(s.opts.Tag, "OK", s.capabilityCode(), "Logged in")
 	}
 	for {
@@ -108,7 +115,7 @@ func (s *session) next() error {
 		return s.unreadable(err)
 	}
 	began := time.Now()
-	s.account.Command(s.consumed + 1) // where it begins: the same when it is replayed
+	s.beginCommand()
 	name, result, err := s.execute(c)
 	s.opts.Metrics.observe(name, result, time.Since(began))
 	if err != nil {
@@ -182,7 +189,7 @@ func (s *session) answerOK(tag string, cmd *command) error {
 
 // done makes the end of a command a point from which another node could go on.
 func (s *session) done() error {
-	s.consumed = s.reader.Consumed()
+	s.consumed = s.base + s.reader.Consumed()
 	s.in.boundary()
 	s.answerDue = true
 	if s.turn != nil {
@@ -199,6 +206,7 @@ func (s *session) flush() error {
 	s.answerDue = false
 	s.out.pass()
 	s.out.release()
+	s.out.held = false
 	if s.out.err == nil {
 		s.out.err = s.conn.Answer(s.checkpoint())
 	}
@@ -212,6 +220,7 @@ func (s *session) askForLiteral() error { return s.proceed("+ OK\r\n") }
 func (s *session) proceed(line string) error {
 	s.out.buf = append(s.out.buf, line...)
 	s.out.pass()
+	s.out.held = false
 	if s.out.err == nil {
 		s.answerDue = false
 		s.out.err = s.conn.Continue(s.checkpoint())

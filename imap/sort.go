@@ -22,6 +22,7 @@ func (s *session) sortMessages(c *wire.Command, uid bool) error {
 		err = s.runSort(c.Tag, criteria, &p, uid)
 	}
 	if err != nil && !isSyntax(err) && p.answer.options&findSave != 0 {
+		s.stateDirty = stateChanged
 		s.box.save(nil) // RFC 5182 section 2.1
 	}
 	return err
@@ -43,6 +44,7 @@ func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid 
 	}
 	found = table.spans(s.box.told)
 	if p.answer.options&findSave != 0 {
+		s.stateDirty = stateChanged
 		s.box.save(normal(slices.Clone(p.answer.chosen(found))))
 	}
 	mod := s.highestFound(p, found)

@@ -1,10 +1,38 @@
 package imap
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 )
+
+// What another replica needs to go on with a session goes with its checkpoints:
+// the session's state, made of parts. A part is one row of stateParts and nothing
+// else knows of it. A replica that does not know a part of a state does not take
+// the session over: it could not keep what the client was promised.
+
+// statePart is a piece of a session's state.
+type statePart struct {
+	id byte // never given to another piece
+	// save appends the piece. What appends nothing is not in the state.
+	save func(*session, *stateWriter)
+	// load takes the piece over. It is called only if the piece is in the state, in
+	// the order of the rows; an error is the session's end.
+	load func(*session, *stateReader) error
+}
+
+// stateParts are all pieces, those that others build upon first.
+var stateParts []statePart
+
+func init() { // the rows refer to functions that refer to the table
+	stateParts = []statePart{
+		{4, (*session).saveModes, (*session).loadModes},
+		{1, (*session).saveSelected, (*session).loadSelected},
+		{2, (*session).saveResult, (*session).loadResult},
+		{3, (*session).saveContexts, (*session).loadContexts},
+	}
+}
 
 // stateChange says how much of what a checkpoint's state holds has changed since
 // the last checkpoint.
@@ -17,23 +45,25 @@ const (
 )
 
 // stateVersion is the first byte of an encoded state.
-const stateVersion = 2
+const stateVersion = 3
 
-// sessionState is what a checkpoint says about a session: enough for another
-// replica to select the same mailbox and to tell the client what differs from
-// what it was told.
-type sessionState struct {
-	Modes       modes
-	Selected    bool
-	ReadOnly    bool
-	Name        string // of the mailbox, and
-	MailboxID   string // its identity, should it have been renamed
-	UIDValidity uint32
-	ModSeq      ModSeq // highest that was told; a replica's own
-	Told        []UIDRange
-	TooMany     bool // Told and Saved were too large to be kept; the session cannot go on elsewhere
-	Recent      []UIDRange
-	Saved       []UIDRange // the saved search result
+// Chunk is a part of a state that is large, and often the same in the states of
+// other sessions: it is kept once under its name.
+type Chunk struct {
+	Name [ChunkName]byte
+	Data []byte // at most MaxChunk bytes; nil: a checkpoint before had it
+}
+
+// Sizes of chunks, in bytes.
+const (
+	ChunkName = 16 // of a name, the beginning of the data's SHA-256
+	MaxChunk  = 4 << 10
+)
+
+// NameOf returns the name of a chunk with that data.
+func NameOf(data []byte) (name [ChunkName]byte) {
+	sum := sha256.Sum256(data)
+	return [ChunkName]byte(sum[:])
 }
 
 // checkpoint returns the point up to which the client was answered. The state
@@ -43,73 +73,113 @@ func (s *session) checkpoint() Checkpoint {
 	if s.stateDirty == stateSame {
 		return p
 	}
-	state := s.encodeState()
-	if s.stateDirty == stateNewModSeq && len(state) > bigStateBytes {
+	if s.stateDirty == stateNewModSeq && s.box != nil && len(s.box.pieces) > maxCheapPieces {
 		// What is lost without it is that some flags are told again.
 		return p
 	}
 	s.stateDirty = stateSame
-	p.State = state
+	p.State, p.Chunks = s.encodeState()
 	return p
 }
 
-func (s *session) encodeState() []byte {
-	b := s.box
-	if b == nil {
-		return sessionState{Modes: s.modes}.append(nil)
+// encodeState returns the state and the chunks that it refers to, in order.
+func (s *session) encodeState() ([]byte, []Chunk) {
+	w := stateWriter{buf: append(make([]byte, 0, 256), stateVersion)}
+	for i := range stateParts {
+		w.part(&stateParts[i], s)
 	}
-	if b.runs == nil {
-		b.runs = runsOf(b.told)
-	}
-	st := sessionState{
-		Modes:       s.modes,
-		Selected:    true,
-		ReadOnly:    b.readOnly,
-		Name:        b.mailbox.Name(),
-		MailboxID:   b.mailbox.MailboxID(),
-		UIDValidity: b.mailbox.UIDValidity(),
-		ModSeq:      b.shown,
-		Told:        b.runs,
-		Recent:      b.recent,
-		Saved:       b.saved,
-		TooMany:     len(b.contexts) > 0, // the searches that are followed are not in it
-	}
-	return st.append(make([]byte, 0, 64+len(st.Name)+len(st.MailboxID)+3*len(st.Told)))
+	return w.buf, w.chunks
 }
 
-const (
-	stateSelected = 1 << iota
-	stateReadOnly
-	stateTooMany
-)
-
-// append appends the encoded state.
-func (st sessionState) append(dst []byte) []byte {
-	dst = append(dst, stateVersion, byte(st.Modes))
-	if !st.Selected {
-		return append(dst, 0)
+// restore makes s the session that another replica has left.
+func (s *session) restore(r *Resume) error {
+	if len(r.State) == 0 || r.State[0] != stateVersion {
+		return fmt.Errorf("%w: version", errState)
 	}
-	flags := byte(stateSelected)
-	if st.ReadOnly {
-		flags |= stateReadOnly
+	d := stateReader{data: r.State[1:], chunks: r.Chunks}
+	var parts [256]*stateReader
+	for len(d.data) > 0 {
+		id := d.byte()
+		part := &stateReader{data: []byte(d.text())}
+		if part.chunks = d.take(); d.bad || parts[id] != nil {
+			return errState
+		}
+		parts[id] = part
 	}
-	place := len(dst)
-	dst = append(dst, flags)
-	dst = appendText(dst, st.Name)
-	dst = appendText(dst, st.MailboxID)
-	dst = binary.AppendUvarint(dst, uint64(st.UIDValidity))
-	dst = binary.AppendUvarint(dst, uint64(st.ModSeq))
-	dst = appendRanges(dst, st.Recent)
-	short := len(dst)
-	if dst = appendRanges(appendRanges(dst, st.Saved), st.Told); st.TooMany || len(dst) > maxStateBytes {
-		dst = dst[:short]
-		dst[place] |= stateTooMany
+	for i := range stateParts {
+		p := &stateParts[i]
+		part := parts[p.id]
+		if part == nil {
+			continue
+		}
+		if err := p.load(s, part); err != nil {
+			return err
+		}
+		if err := part.end(); err != nil {
+			return fmt.Errorf("part %d: %w", p.id, err)
+		}
+		parts[p.id] = nil
 	}
-	return dst
+	for id, part := range parts {
+		if part != nil {
+			return fmt.Errorf("%w: part %d is not known here", errState, id)
+		}
+	}
+	if len(d.chunks) > 0 {
+		return errState
+	}
+	return nil
 }
 
-func appendText(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+// errState says that a state cannot be taken over.
+var errState = errors.New("session state cannot be read")
+
+// stateWriter collects a state.
+type stateWriter struct {
+	buf    []byte
+	chunks []Chunk
+}
+
+// part appends a part: its number, its bytes, how many chunks are its own.
+func (w *stateWriter) part(p *statePart, s *session) {
+	before, chunks := w.buf, len(w.chunks)
+	w.buf = nil
+	p.save(s, w)
+	bytes := w.buf
+	w.buf = before
+	if len(bytes) == 0 {
+		return
+	}
+	w.byte(p.id)
+	w.text(string(bytes))
+	w.number(uint64(len(w.chunks) - chunks))
+}
+
+func (w *stateWriter) byte(b byte)     { w.buf = append(w.buf, b) }
+func (w *stateWriter) number(n uint64) { w.buf = binary.AppendUvarint(w.buf, n) }
+
+func (w *stateWriter) text(s string) {
+	w.number(uint64(len(s)))
+	w.buf = append(w.buf, s...)
+}
+
+// maxInline is the largest set of UIDs that is no chunk, in bytes.
+const maxInline = 512
+
+// ranges appends a set of UIDs of any size.
+func (w *stateWriter) ranges(set []UIDRange) {
+	data := appendRanges(nil, set)
+	if len(data) <= maxInline {
+		w.number(0)
+		w.text(string(data))
+		return
+	}
+	w.number(uint64(len(data)+MaxChunk-1) / MaxChunk)
+	for len(data) > 0 {
+		piece := data[:min(len(data), MaxChunk)]
+		data = data[len(piece):]
+		w.chunks = append(w.chunks, Chunk{NameOf(piece), piece})
+	}
 }
 
 // appendRanges appends sorted ranges as distances.
@@ -124,66 +194,49 @@ func appendRanges(dst []byte, ranges []UIDRange) []byte {
 	return dst
 }
 
-var errState = errors.New("session state is damaged")
-
-// decodeState is the inverse of append. It accepts what another node sends and
-// therefore trusts nothing.
-func decodeState(data []byte) (sessionState, error) {
-	if len(data) < 3 {
-		return sessionState{}, errState
-	}
-	if data[0] != stateVersion {
-		return sessionState{}, fmt.Errorf("session state has version %d, not %d", data[0], stateVersion)
-	}
-	on, flags := modes(data[1]), data[2]
-	d := stateDecoder{data: data[3:]}
-	if flags&stateSelected == 0 {
-		return sessionState{Modes: on}, d.end()
-	}
-	st := sessionState{
-		Modes:       on,
-		Selected:    true,
-		ReadOnly:    flags&stateReadOnly != 0,
-		TooMany:     flags&stateTooMany != 0,
-		Name:        d.text(),
-		MailboxID:   d.text(),
-		UIDValidity: uint32(d.number(1<<32 - 1)),
-		ModSeq:      ModSeq(d.number(1<<63 - 1)),
-		Recent:      d.ranges(),
-	}
-	if !st.TooMany {
-		st.Saved, st.Told = d.ranges(), d.ranges()
-	}
-	return st, d.end()
+// stateReader reads a state or a part of one; after a mistake everything is zero.
+// It accepts what another node sends and therefore trusts nothing.
+type stateReader struct {
+	data   []byte
+	chunks []Chunk
+	bad    bool
 }
 
-// stateDecoder reads the parts of a state; after a mistake everything is zero.
-type stateDecoder struct {
-	data []byte
-	bad  bool
-}
-
-func (d *stateDecoder) end() error {
-	if d.bad || len(d.data) > 0 {
+func (d *stateReader) end() error {
+	if d.bad || len(d.data) > 0 || len(d.chunks) > 0 {
 		return errState
 	}
 	return nil
 }
 
-func (d *stateDecoder) number(limit uint64) uint64 {
+func (d *stateReader) fail() {
+	d.bad, d.data = true, nil
+}
+
+func (d *stateReader) byte() byte {
+	if len(d.data) == 0 {
+		d.fail()
+		return 0
+	}
+	b := d.data[0]
+	d.data = d.data[1:]
+	return b
+}
+
+func (d *stateReader) number(limit uint64) uint64 {
 	v, n := binary.Uvarint(d.data)
 	if n <= 0 || v > limit {
-		d.bad, d.data = true, nil
+		d.fail()
 		return 0
 	}
 	d.data = d.data[n:]
 	return v
 }
 
-func (d *stateDecoder) text() string {
+func (d *stateReader) text() string {
 	n := d.number(uint64(len(d.data)))
 	if n > uint64(len(d.data)) {
-		d.bad, d.data = true, nil
+		d.fail()
 		return ""
 	}
 	s := string(d.data[:n])
@@ -191,19 +244,45 @@ func (d *stateDecoder) text() string {
 	return s
 }
 
-func (d *stateDecoder) ranges() []UIDRange {
-	n := d.number(uint64(len(d.data)))
+// take reads a number and returns that many chunks.
+func (d *stateReader) take() []Chunk {
+	n := d.number(uint64(len(d.chunks)))
+	chunks := d.chunks[:n]
+	d.chunks = d.chunks[n:]
+	return chunks
+}
+
+// ranges reads a set of UIDs.
+func (d *stateReader) ranges() []UIDRange {
+	chunks := d.take()
+	if len(chunks) == 0 {
+		return parseRanges([]byte(d.text()), d)
+	}
+	var data []byte
+	for _, c := range chunks {
+		data = append(data, c.Data...)
+	}
+	return parseRanges(data, d)
+}
+
+// parseRanges is the inverse of appendRanges; mistakes are d's.
+func parseRanges(data []byte, d *stateReader) []UIDRange {
+	r := stateReader{data: data}
+	n := r.number(uint64(len(data)))
 	var ranges []UIDRange
 	var last uint64
 	for range n {
-		from := last + d.number(1<<32-1)
-		to := from + d.number(1<<32-1)
-		if d.bad || from == last && last > 0 || from == 0 || to > 1<<32-1 {
-			d.bad, d.data = true, nil
+		from := last + r.number(1<<32-1)
+		to := from + r.number(1<<32-1)
+		if r.bad || from == last && last > 0 || from == 0 || to > 1<<32-1 {
+			d.fail()
 			return nil
 		}
 		ranges = append(ranges, UIDRange{UID(from), UID(to)})
 		last = to
+	}
+	if r.end() != nil {
+		d.fail()
 	}
 	return ranges
 }

@@ -13,12 +13,14 @@ func (s *session) sync(mode syncMode, uid bool) error {
 		return nil
 	}
 	if b.mailbox.Gone() {
-		return &endError{bye: "Selected mailbox was deleted, have to reconnect"}
+		return errDeselected
 	}
+	vector := s.account.Vector() // what is in the view at least
 	b.refresh()
 	if b.latest != b.told {
 		s.announce(b, mode, uid)
 	}
+	b.vector = vector
 	b.announced = nil
 	if s.saidModSeq && b.latest != b.told { // an EXPUNGE has to wait
 		s.highest = b.told.HighestModSeq()
@@ -38,21 +40,44 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) {
 		s.announceFlags(b, changed, uid)
 		s.updateContexts(b, changes.Changed, nil)
 	} else {
-		s.shrinkContexts(b, changes.Expunged)
-		s.announceExpunged(b, changes.Expunged)
-		b.told, b.ghosts = b.latest, nil
-		if len(changes.Expunged)+len(changes.Added) > 0 {
-			s.announceSize(b, len(changes.Added) > 0)
-			b.runs = nil
-			s.stateDirty = stateChanged
-		}
+		s.renumber(b, &changes)
 		s.announceFlags(b, changed, uid)
 		s.updateContexts(b, changes.Changed, changes.Added)
 	}
 	if high := b.latest.HighestModSeq(); high != b.shown {
-		b.shown = high
+		b.shown, b.high = high, max(b.high, high)
 		s.stateDirty = max(s.stateDirty, stateNewModSeq)
 	}
+}
+
+// renumber announces which messages went and came. The client's numbers change
+// with the first byte of that: it is kept until the state after it goes along.
+func (s *session) renumber(b *selection, changes *Changes) {
+	if len(changes.Expunged) > 0 {
+		s.out.hold()
+	}
+	s.shrinkContexts(b, changes.Expunged)
+	s.announceExpunged(b, changes.Expunged)
+	b.told, b.ghosts = b.latest, nil
+	if len(changes.Expunged)+len(changes.Added) == 0 {
+		return
+	}
+	s.announceSize(b, len(changes.Added) > 0)
+	b.recut(changes.Expunged, changes.Added)
+	s.stateDirty = stateChanged
+	if len(s.out.buf) >= pieceBytes || len(changes.Changed) >= manyChanges {
+		s.inside()
+	}
+}
+
+// inside sends what there is as a point from which another replica could execute
+// the present command again.
+func (s *session) inside() {
+	s.out.pass()
+	if s.out.err == nil {
+		s.out.err = s.conn.Answer(s.checkpoint())
+	}
+	s.out.held = false
 }
 
 // unknownOf returns those of the changed messages whose flags the client does

@@ -270,7 +270,10 @@ func find(list []commandRecord, command uint64, index uint32, self crdt.Origin) 
 		if c.command != command || c.index != d.next {
 			continue
 		}
-		d.box, d.next = c.box, c.next
+		d.next = c.next
+		if len(c.uids) > 0 {
+			d.box = c.box
+		}
 		d.sources = append(d.sources, c.sources...)
 		d.uids = append(d.uids, c.uids...)
 		for _, n := range c.failed {
@@ -355,4 +358,15 @@ func (r *Replica) dropRecords() error {
 	}
 	r.recordsFrom = hour
 	return nil
+}
+
+// Done returns what the present command has added before, of whose changes this
+// is the first; false: as far as is known here it was not executed.
+func (s *Account) Done(ctx context.Context) (Appended, bool, error) {
+	var out Appended
+	d, err := s.replayed(ctx, func(t *tx, d *done) (err error) {
+		out, err = d.answer(t)
+		return err
+	})
+	return out, d != nil, err
 }

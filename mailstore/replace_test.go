@@ -3,6 +3,7 @@ package mailstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"io"
 	"testing"
 
@@ -75,4 +76,31 @@ func TestReplaceNothing(t *testing.T) {
 		t.Errorf("%d messages were added", v.Len())
 	}
 	n.audit(testUser)
+}
+
+// TestReplaceIsAnsweredOnce: asked for again at a replica that knows of it, it is
+// answered the same and not done again.
+func TestReplaceIsAnsweredOnce(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	id := newSessionID()
+	sa := a.sessionAs(id)
+	mustAppend(t, sa, "INBOX", "one")
+	m := mustSelect(t, sa, "INBOX")
+	tag := tags(m.View())[0]
+	sa.Command(5)
+	first, err := tryReplace(ctxOf(t), sa, m, tag, "Drafts", "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, a, b)
+	sb := b.sessionAs(id)
+	sb.Command(5)
+	sb.Attempt(1)
+	again, err := tryReplace(ctxOf(t), sb, mustSelect(t, sb, "INBOX"), tag, "Drafts", "two")
+	if err != nil || !slices.Equal(again.UIDs, first.UIDs) || again.UIDValidity != first.UIDValidity {
+		t.Errorf("%+v, %v; first %+v", again, err, first)
+	}
+	if got := mustSelect(t, sb, "Drafts").View().Len(); got != 1 {
+		t.Errorf("%d messages", got)
+	}
 }

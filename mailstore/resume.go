@@ -50,12 +50,21 @@ func ParsePast(b []byte) (s Past, err error) {
 }
 
 // Vector returns, encoded, the operations of the account that this session
-// wrote or was shown ([Past]).
+// wrote or was shown.
 func (s *Account) Vector() []byte {
 	p := &s.a.publisher
 	p.pub.Lock()
 	defer p.pub.Unlock()
-	return Past{Shown: p.shown, Wrote: s.wrote}.AppendBinary(nil)
+	return p.shown.AppendBinary(nil)
+}
+
+// Past returns, encoded, what another replica has to have to go on with the
+// session from here ([ParsePast]).
+func (s *Account) Past() []byte {
+	p := &s.a.publisher
+	p.pub.Lock()
+	defer p.pub.Unlock()
+	return Past{Shown: p.shown, Wrote: s.wrote}.AppendBinary(make([]byte, 0, 128))
 }
 
 // CatchUp returns when this replica shows all that a session has seen elsewhere,
@@ -240,7 +249,7 @@ func (t *tx) picture(latest *View, told *Told, session SessionID) (*View, error)
 		return nil, err
 	}
 	next := max(crdt.NewUID(latest.Era(), told.UIDNext), 1)
-	return latest.detached().update(append(changes, absent...), next, 0), nil
+	return latest.detached().update(append(changes, absent...), next, told.High), nil
 }
 
 // detached returns a view whose last chunk shares no room behind it with others:

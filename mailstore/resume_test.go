@@ -14,7 +14,7 @@ import (
 // toldBy returns what a client knows that was told everything of a view.
 func toldBy(t testing.TB, s *Account, m *Mailbox) Told {
 	t.Helper()
-	past, err := ParsePast(s.Vector())
+	past, err := ParsePast(s.Past())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestCatchUpWaits(t *testing.T) {
 	sa := a.sessionAs(id)
 	settle(t, a, b)
 	mustAppend(t, sa, "INBOX", "x")
-	vector := sa.Vector()
+	vector := sa.Past()
 	past, err := ParsePast(vector)
 	if err != nil {
 		t.Fatal(err)

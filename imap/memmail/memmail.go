@@ -116,7 +116,7 @@ func (s *session) Close() {
 	s.open = nil
 }
 
-// Command implements [imap.Account]; commands are never replayed here.
+// Command implements [imap.Account]; nothing is recorded of commands.
 func (s *session) Command(uint64) {}
 
 // Vector implements [imap.Account]; there is only one replica.
@@ -133,8 +133,13 @@ func (s *session) Select(_ context.Context, name string, readOnly bool) (imap.Ma
 	if err != nil {
 		return nil, err
 	}
+	return s.watch(b, readOnly), nil
+}
+
+// watch opens a mailbox. The caller holds mu.
+func (s *session) watch(b *box, readOnly bool) *mailbox {
 	m := &mailbox{session: s, account: s.account, box: b, name: b.name, readOnly: readOnly, changed: make(chan struct{}, 1)}
 	b.watchers[m] = struct{}{}
 	s.open = append(s.open, m)
-	return m, nil
+	return m
 }

@@ -78,6 +78,9 @@ func (c *Command) readLine() error {
 		return r.err
 	}
 	c.marker = parseMarker(r.buf[r.pos:r.end])
+	if c.marker.found && !c.marker.nonSync && r.TakeAsked() {
+		c.marker.nonSync = true // the client is sending it
+	}
 	if err != nil {
 		if e, ok := err.(*SyntaxError); ok && c.Tag != "" {
 			e.Tag = c.Tag
@@ -230,7 +233,7 @@ func (c *Command) Finish() error {
 			return err
 		}
 	}
-	c.open = false
+	c.open, r.asked = false, 0
 	r.pos, r.end = r.next, r.next
 	r.consumed = r.base + uint64(r.next)
 	return r.err

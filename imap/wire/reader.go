@@ -38,6 +38,7 @@ type Reader struct {
 	limits   Limits
 	utf8     bool
 	ask      func() error // sends the continuation request
+	asked    int          // literals of the first command that were asked for by somebody else
 	buf      []byte
 	filled   int    // buf[:filled] has been read from src
 	pos      int    // parsing position in the current line
@@ -67,6 +68,21 @@ func (r *Reader) SetLimits(l Limits) { r.limits = l }
 // function sends "+ OK" and flushes. Its error is fatal. Without a function,
 // literals are read without asking.
 func (r *Reader) SetContinue(f func() error) { r.ask = f }
+
+// SetAsked says that the client was asked to continue n times in the first command
+// already, by who read it before: it is not asked again, and what it sends of
+// literals that are not wanted after all is skipped.
+func (r *Reader) SetAsked(n int) { r.asked = n }
+
+// TakeAsked reports whether the client was asked once more than has been taken
+// account of.
+func (r *Reader) TakeAsked() bool {
+	if r.asked == 0 {
+		return false
+	}
+	r.asked--
+	return true
+}
 
 // SetUTF8 says whether mailbox names are UTF-8 (after ENABLE UTF8=ACCEPT or
 // IMAP4rev2) instead of modified UTF-7.
