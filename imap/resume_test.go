@@ -116,7 +116,7 @@ func TestResumeKeepsNumbers(t *testing.T) {
 	other.Command("d", "EXPUNGE")
 	s.append(t, other, 1)
 	other.Command("e", `STORE 4 +FLAGS (\Seen)`) // the client's fifth
-	r.want(r.do("f UID SEARCH RETURN (ALL) 1:5"), `* ESEARCH (TAG "f") UID ALL 1:5`,
+	r.want(r.do("f UID SEARCH RETURN (ALL) ALL"), `* ESEARCH (TAG "f") UID ALL 1:5`,
 		"* 2 EXPUNGE", "* 5 EXISTS", "* 4 RECENT", `* 4 FETCH (UID 5 FLAGS (\Seen \Recent))`, "f OK UID SEARCH completed")
 	r.move(0)
 	r.want(r.do("g FETCH 2:3 UID"), "* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)", "g OK FETCH completed")

@@ -3,8 +3,8 @@ package mailstore
 import (
 	"context"
 	"errors"
-	"slices"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/go-pluto/pluto/crdt"
