@@ -44,14 +44,20 @@ type edge struct {
 	failed    chan error
 }
 
+// checkServed refuses what a distributor's configuration may say and this version
+// does not do.
+func checkServed(cfg *config.Config) error {
+	if d := cfg.Distributor; d != nil && d.ListenLMTPAddr != "" {
+		return fmt.Errorf("%s: Distributor.ListenLMTPAddr = %q: this version takes no mail by LMTP; leave it empty", cfg.Path, d.ListenLMTPAddr)
+	}
+	return nil
+}
+
 // startDistributor runs the distributor of a configuration. It waits for no replica.
 func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) (_ *edge, err error) {
 	d := cfg.Distributor
 	if d == nil {
 		return nil, errors.New("the configuration has no section [Distributor]; write one or start another role")
-	}
-	if d.ListenLMTPAddr != "" {
-		return nil, fmt.Errorf("key Distributor.ListenLMTPAddr = %q: this version takes no mail by LMTP; leave it empty", d.ListenLMTPAddr)
 	}
 	e := &edge{failed: make(chan error, 1), started: time.Now(), own: map[string]bool{}}
 	for _, w := range cfg.Workers {

@@ -151,13 +151,13 @@ func load(f *flags) (*config.Config, error) {
 	}
 	switch {
 	case f.distributor:
-		err = cfg.Check(config.RoleDistributor, "")
+		err = errors.Join(cfg.Check(config.RoleDistributor, ""), checkServed(cfg))
 	case f.worker != "":
 		err = cfg.Check(config.RoleWorker, f.worker)
 	case f.storage:
 		err = cfg.Check(config.RoleStorage, "")
 	default:
-		err = cfg.CheckAll()
+		err = errors.Join(cfg.CheckAll(), checkServed(cfg))
 	}
 	return cfg, err
 }

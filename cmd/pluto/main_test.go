@@ -90,6 +90,31 @@ func TestLayoutIsAConfiguration(t *testing.T) {
 	}
 }
 
+// TestCheckKnowsWhatIsServed: what a distributor would refuse at its start is
+// not valid, and is nobody else's concern.
+func TestCheckKnowsWhatIsServed(t *testing.T) {
+	l := layout{Dir: t.TempDir(), Port: 4993}
+	if _, err := l.setUp(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(l.Dir, "eu.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("AuthAdapter"), []byte("ListenLMTPAddr = \"127.0.0.1:24\"\nAuthAdapter"), 1)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for role, want := range map[string]int{"": exitUsage, "-distributor": exitUsage, "-storage": exitOK, "-worker worker-1": exitOK} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append([]string{"-config", path, "-check"}, strings.Fields(role)...), &out, &errs)
+		if code != want || (want != exitOK) != strings.Contains(errs.String(), "ListenLMTPAddr") {
+			t.Errorf("-check %s: code %d, want %d: %s%s", role, code, want, &out, &errs)
+		}
+	}
+}
+
 // TestStopCutsOff: a client that stays in the middle of a command holds a stop
 // up until its time is over, and does not make it fail.
 func TestStopCutsOff(t *testing.T) {
