@@ -2,7 +2,7 @@
 // no clock, no goroutine, no logging. Package comm drives it with gRPC streams
 // and a disk; tests drive it with scripts and random schedules.
 //
-// A [Machine] is one replica's view of its subnet. It has four parts:
+// A [Machine] is one replica's view of its subnet. It has five parts:
 //
 //   - The inbox takes operations from peers, in whatever order their streams
 //     bring them, and hands them out in batches in causal order, each exactly
@@ -28,6 +28,9 @@
 //
 // A peer that is away or slow costs the others nothing: its cursors are a few
 // numbers, and its operations are read again from the log when it is back.
+//
+// A replica loads snapshots only if it cannot get what it lacks as operations, from
+// a member that is not loading any itself.
 //
 // What is stable at a replica has been applied at every member that is not behind
 // the log's cut, and no operation that arrives later is concurrent with it. The

@@ -121,7 +121,9 @@ func (m *Machine) Batch() []Entry {
 func (m *Machine) Applied() {
 	for i := range m.in.flight {
 		e := &m.in.flight[i]
-		m.logged.Set(e.Dot.Origin, e.Dot.N)
+		if e.Dot.N > m.logged.Get(e.Dot.Origin) { // a snapshot may have brought more
+			m.logged.Set(e.Dot.Origin, e.Dot.N)
+		}
 		q := m.in.queues[e.Dot.Origin]
 		q.bytes -= e.Size()
 		m.in.bytes -= e.Size()

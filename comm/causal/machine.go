@@ -24,6 +24,7 @@ const (
 	DefaultBatchEntries = 1024
 	DefaultSendBytes    = 256 << 10
 	DefaultForwardDelay = time.Second
+	DefaultLoadDelay    = 2 * time.Second
 	DefaultAckTimeout   = 500 * time.Millisecond
 )
 
@@ -49,6 +50,13 @@ type Config struct {
 	// the origin itself to send them. Negative: they are never forwarded.
 	ForwardDelay time.Duration
 
+	// LoadDelay is how long a replica that lacks what nobody in reach has in its
+	// log waits for others to connect before it loads snapshots.
+	LoadDelay time.Duration
+	// New says that the replica has not caught up with its subnet yet; see
+	// [Machine.Joined].
+	New bool
+
 	// AckPeers is the number of peers that must have an operation on disk
 	// before its OK (at most the number of peers), AckTimeout the longest wait.
 	AckPeers   int
@@ -68,6 +76,9 @@ func (c *Config) setDefaults() {
 	if c.ForwardDelay == 0 {
 		c.ForwardDelay = DefaultForwardDelay
 	}
+	if c.LoadDelay == 0 {
+		c.LoadDelay = DefaultLoadDelay
+	}
 	if c.AckTimeout <= 0 {
 		c.AckTimeout = DefaultAckTimeout
 	}
@@ -85,6 +96,9 @@ type Machine struct {
 	commits commits
 	waiters waiters
 	cut     crdt.VC // where the log begins
+	behind  behind
+	joined  bool
+	alone   time.Time // since when only members that are new as well are in reach
 
 	stable, expendable crdt.VC // see stable.go
 }
@@ -92,7 +106,7 @@ type Machine struct {
 // New returns the machine of a replica on whose disk the operations of logged are.
 func New(cfg Config, logged crdt.VC, now time.Time) *Machine {
 	cfg.setDefaults()
-	m := &Machine{cfg: cfg, logged: logged.Clone()}
+	m := &Machine{cfg: cfg, logged: logged.Clone(), joined: !cfg.New || len(cfg.Peers) == 0}
 	for o := range logged.All() {
 		m.know(o)
 	}
@@ -121,12 +135,15 @@ func (m *Machine) Committed(now time.Time, n uint64) {
 	m.logged.Set(m.cfg.Self, n)
 }
 
-// Tick lets time pass: waits that ran out end, and what peers lack of third
-// origins for too long is forwarded to them. It is called every second or so,
-// and when [Machine.Deadline] has come.
+// Tick lets time pass: waits that ran out end, what peers lack of third origins
+// for too long is forwarded to them, and it is noticed when this replica cannot
+// catch up by logs. It is called every second or so, and when [Machine.Deadline]
+// has come.
 func (m *Machine) Tick(now time.Time) {
 	m.expire(now)
 	m.forward(now)
+	m.join(now)
+	m.watch(now)
 }
 
 // know adds an origin to the list, which stays sorted so that nothing depends

@@ -21,6 +21,12 @@ type peer struct {
 	behind bool
 
 	seen presence // see stable.go
+
+	// See behind.go and join.go.
+	stands  *Standing // nil until it has told on this stream
+	failed  int       // how often loading from it has failed
+	greeted bool      // goal is what it had when it was met first
+	goal    crdt.VC
 }
 
 // route is the cursor of one origin's operations at one peer.
@@ -54,7 +60,7 @@ func (m *Machine) Connected(now time.Time, name string, origin crdt.Origin, has 
 	if n := has.Get(m.cfg.Self); n > m.Own() {
 		return fmt.Errorf("%w: %q has operation %d of this replica, the last one here is %d", ErrStale, name, n, m.Own())
 	}
-	p.origin, p.connected, p.has = origin, true, has.Clone()
+	p.origin, p.connected, p.has, p.stands = origin, true, has.Clone(), nil
 	p.routes = make(map[crdt.Origin]*route)
 	for o := range has.All() {
 		m.hear(o)
@@ -74,7 +80,7 @@ func (m *Machine) hear(o crdt.Origin) {
 // Lost tells that the stream to the peer broke.
 func (m *Machine) Lost(name string) {
 	if p := m.peer(name); p != nil {
-		p.connected = false
+		p.connected, p.stands = false, nil
 		p.routes = make(map[crdt.Origin]*route)
 		m.release()
 	}
@@ -125,8 +131,9 @@ type Read struct {
 	Bytes    int
 }
 
-// Next says what to send to a connected peer next; false if there is nothing
-// or the peer has not acknowledged enough. The caller reads it and passes what
+// Next says what to send to a connected peer next; false if there is nothing, the
+// peer has not acknowledged enough, or what it lacks is no longer in the log: then
+// it takes a snapshot. The caller reads it and passes what
 // it got to [Machine.Sending].
 func (m *Machine) Next(name string) (Read, bool) {
 	p := m.peer(name)
@@ -140,7 +147,7 @@ func (m *Machine) Next(name string) (Read, bool) {
 		if r == nil || r.full {
 			continue
 		}
-		if to := m.logged.Get(o); r.sent < to {
+		if to := m.logged.Get(o); r.sent < to && !m.beyond(o, r.sent+1) {
 			p.next = at + 1
 			return Read{Origin: o, From: r.sent + 1, To: to, Bytes: min(m.cfg.SendBytes, max(m.cfg.Window-r.bytes, 1))}, true
 		}
@@ -155,7 +162,7 @@ func (m *Machine) Pending(name string) bool {
 		return false
 	}
 	for _, o := range m.origins {
-		if r := m.routeTo(p, o); r != nil && !r.full && r.sent < m.logged.Get(o) {
+		if r := m.routeTo(p, o); r != nil && !r.full && r.sent < m.logged.Get(o) && !m.beyond(o, r.sent+1) {
 			return true
 		}
 	}
@@ -229,7 +236,7 @@ func (m *Machine) forward(now time.Time) {
 func (m *Machine) forwardOrigin(now time.Time, p *peer, o crdt.Origin) {
 	has, r := p.durableAt(o), p.routes[o]
 	switch {
-	case has >= m.logged.Get(o):
+	case has >= m.logged.Get(o) || m.beyond(o, has+1):
 		delete(p.routes, o)
 	case r == nil:
 		p.routes[o] = &route{mark: has, stalled: now}
@@ -247,6 +254,7 @@ type PeerState struct {
 	Origin    crdt.Origin
 	Connected bool
 	Behind    bool          // not waited for
+	Beyond    bool          // lacks what is no longer in the log here: needs a snapshot
 	Has       crdt.VC       // durable there
 	Lag       uint64        // own operations that it lacks
 	Age       time.Duration // how long ago the first of them was committed
@@ -267,6 +275,7 @@ func (m *Machine) Peers(now time.Time) []PeerState {
 				s.Forwards++
 			}
 		}
+		s.Beyond = p.origin != 0 && m.isBeyond(p.durable(), p.origin)
 		list = append(list, s)
 	}
 	return list

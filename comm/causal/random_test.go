@@ -12,7 +12,8 @@ import (
 // lag, and disks stall, in any order. At every step what is applied is applied
 // once and after its dependencies (checked in world.apply), no queue exceeds
 // its bound, no wait claims an acknowledgement that is not on a disk, and what is
-// stable is so. In the end, when the network is whole, every replica has
+// stable is so. Logs are cut, at what is expendable and, as those that grow too large,
+// at what is there; who is left behind loads what another one has. In the end, when the network is whole, every replica has
 // everything, and knows that it is stable.
 func TestRandomSchedules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -52,6 +53,25 @@ func TestRandomSchedules(t *testing.T) {
 			"restart": func(t *rapid.T) {
 				if n := node.Draw(t, "node"); w.nodes[n].machine == nil {
 					w.start(n)
+				}
+			},
+			"trim": func(t *rapid.T) {
+				if n := w.nodes[node.Draw(t, "node")]; n.machine != nil {
+					w.cutLog(n, n.machine.Expendable())
+				}
+			},
+			"overflow": func(t *rapid.T) {
+				if n := w.nodes[node.Draw(t, "node")]; n.machine != nil {
+					w.cutLog(n, n.logged())
+				}
+			},
+			"load": func(t *rapid.T) {
+				n := w.nodes[node.Draw(t, "node")]
+				if n.machine == nil {
+					return
+				}
+				if from, ok := w.beginLoad(n); ok && rapid.Bool().Draw(t, "done") {
+					w.endLoad(n, from)
 				}
 			},
 			"slow":     func(t *rapid.T) { w.nodes[node.Draw(t, "node")].slow = true },
@@ -177,10 +197,16 @@ func (w *world) settle(t *rapid.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 {
+	for range 2 + 3*len(w.names) {
 		w.tick(time.Second)
 		if _, err := w.deliverAll(); err != nil {
 			t.Fatal(err)
+		}
+		for _, name := range w.names {
+			if from, ok := w.beginLoad(w.nodes[name]); ok {
+				w.endLoad(w.nodes[name], from)
+				break
+			}
 		}
 	}
 	all := w.nodes[w.names[0]].logged()

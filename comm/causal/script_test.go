@@ -22,11 +22,15 @@ import (
 //	partition A B... | FROM>TO             streams break; what was under way is lost
 //	heal A B... | FROM>TO                  and are opened again
 //	crash NAME..., restart NAME...         memory is lost, the disk stays
+//	wipe NAME...                           the disk is lost too: another incarnation
 //	slow NAME, fast NAME                   the disk confirms nothing, and again does
 //	tick D                                 time passes
 //	wait NAME N                            a wait for own operation N begins
 //	waits NAME                             how waits have ended
 //	inject NAME ORIGIN:N [deps=(A:N,...)] [size=N]   an operation out of nowhere
+//	cut NAME ORIGIN:N...                   its log begins behind these
+//	load NAME [begin] [from=PEER]          it loads what its machine says, or ends that
+//	fail NAME PEER                         loading from a peer has failed
 //	state
 func TestScripts(t *testing.T) {
 	paths, err := filepath.Glob("testdata/*.txt")
@@ -88,6 +92,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		for _, a := range d.CmdArgs {
 			s.start(a.Key)
 		}
+	case "wipe":
+		for _, a := range d.CmdArgs {
+			s.wipe(a.Key)
+		}
 	case "slow":
 		s.nodes[d.CmdArgs[0].Key].slow = true
 	case "fast":
@@ -115,6 +123,17 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		return s.waits(s.nodes[d.CmdArgs[0].Key]), nil
 	case "inject":
 		return s.inject(t, d)
+	case "cut":
+		var v crdt.VC
+		for _, a := range d.CmdArgs[1:] {
+			dot := s.parse(t, a.Key)
+			v.Set(dot.Origin, dot.N)
+		}
+		s.cutLog(s.nodes[d.CmdArgs[0].Key], v)
+	case "load":
+		return s.load(t, d)
+	case "fail":
+		s.nodes[d.CmdArgs[0].Key].machine.LoadFailed(d.CmdArgs[1].Key)
 	case "state":
 		return s.state(), nil
 	default:
@@ -142,6 +161,24 @@ func (s *script) add(t *testing.T, d *datadriven.TestData) string {
 	}
 	s.world = newWorld(cfg, names...)
 	return ""
+}
+
+// load begins to load, or ends that; with neither word it does both.
+func (s *script) load(t *testing.T, d *datadriven.TestData) (string, error) {
+	n := s.nodes[d.CmdArgs[0].Key]
+	from, text := "", ""
+	d.MaybeScanArgs(t, "from", &from)
+	if from == "" {
+		var ok bool
+		if from, ok = s.beginLoad(n); !ok {
+			return "nothing to load\n", nil
+		}
+		text = "from " + from + "\n"
+	}
+	if !d.HasArg("begin") {
+		s.endLoad(n, from)
+	}
+	return text, s.apply(n)
 }
 
 func (s *script) each(d *datadriven.TestData, step func(from, to string) (string, error)) (string, error) {

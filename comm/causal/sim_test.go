@@ -17,6 +17,7 @@ type world struct {
 	names []string
 	nodes map[string]*node
 	wires map[wire]*traffic
+	lives int // begun with an empty disk after the first
 }
 
 type wire struct{ from, to string }
@@ -30,6 +31,7 @@ type traffic struct {
 type message struct {
 	entries []Entry
 	ack     crdt.VC
+	stands  Standing // with ack
 }
 
 // node is a replica: its disk, and its machine while it runs.
@@ -42,6 +44,14 @@ type node struct {
 	slow    bool       // its disk confirms nothing
 	waits   map[*Waiter]string
 	sure    map[string]crdt.VC // what it remembers of its peers over a crash
+	cut     crdt.VC            // where its log begins
+	joined  bool               // it has been
+	loading bool
+}
+
+// standing is what a node tells of itself.
+func (n *node) standing() Standing {
+	return Standing{Cut: n.cut, Joined: n.machine.Joined(), Loading: n.loading}
 }
 
 func newWorld(cfg Config, names ...string) *world {
@@ -67,13 +77,17 @@ func (n *node) logged() crdt.VC {
 func (w *world) start(name string) {
 	n := w.nodes[name]
 	cfg := w.cfg
-	cfg.Self = n.origin
+	cfg.Self, cfg.New = n.origin, !n.joined
 	for _, p := range w.names {
 		if p != name {
 			cfg.Peers = append(cfg.Peers, p)
 		}
 	}
 	n.machine, n.waits = New(cfg, n.logged(), w.now), map[*Waiter]string{}
+	n.machine.SetCut(n.cut)
+	if n.loading {
+		n.machine.Loading()
+	}
 	for p, v := range n.sure {
 		n.machine.Remember(p, w.nodes[p].origin, v)
 	}
@@ -93,7 +107,40 @@ func (w *world) connect(from, to string) {
 		panic(err)
 	}
 	w.wires[wire{from, to}] = &traffic{}
+	a.machine.Stands(w.now, to, b.standing())
 	w.pump(a)
+}
+
+// cutLog has a node's log begin behind v.
+func (w *world) cutLog(n *node, v crdt.VC) {
+	n.cut.Merge(v.Min(n.logged()))
+	n.machine.SetCut(n.cut)
+	w.acknowledge(n)
+}
+
+// beginLoad has a node load the accounts of the peer that its machine names.
+func (w *world) beginLoad(n *node) (from string, ok bool) {
+	if from, ok = n.machine.Load(w.now); ok {
+		n.loading = true
+		n.machine.Loading()
+		w.acknowledge(n)
+	}
+	return from, ok
+}
+
+// endLoad gives a node what a peer has, without its log.
+func (w *world) endLoad(n *node, from string) {
+	for o, l := range w.nodes[from].log {
+		for _, e := range l[min(len(n.log[o]), len(l)):] {
+			n.log[o] = append(n.log[o], e)
+			n.order = append(n.order, e.Dot)
+			n.cut.Set(o, e.Dot.N)
+		}
+	}
+	n.loading = false
+	n.machine.Loaded(w.now, n.logged(), n.cut)
+	w.pump(n)
+	w.acknowledge(n)
 }
 
 // cut breaks the stream from>to; what was under way is lost.
@@ -114,6 +161,14 @@ func (w *world) crash(name string) {
 		w.cut(name, p)
 		w.cut(p, name)
 	}
+}
+
+// wipe crashes a node and has its next life begin with nothing.
+func (w *world) wipe(name string) {
+	w.crash(name)
+	old := w.nodes[name]
+	w.lives++
+	w.nodes[name] = &node{name: name, origin: old.origin + crdt.Origin(w.lives*len(w.names)), log: map[crdt.Origin][]Entry{}}
 }
 
 // commit makes n own operations of a node, each depending on all it has.
@@ -140,6 +195,9 @@ func (w *world) pump(n *node) {
 			if !ok {
 				break
 			}
+			if r.From <= n.cut.Get(r.Origin) {
+				panic(fmt.Sprintf("%s is to read %d of %s, its log begins behind %v", n.name, r.From, r.Origin, n.cut))
+			}
 			list := slices.Clone(n.log[r.Origin][r.From-1 : r.To])
 			size := 0
 			for i := range list {
@@ -158,6 +216,7 @@ func (w *world) pump(n *node) {
 
 // collect notes which waits have ended.
 func (w *world) collect(n *node) {
+	n.joined = n.machine.Joined()
 	for _, r := range n.machine.Released() {
 		n.waits[r] = fmt.Sprintf("%d of %d", r.Have, r.Need)
 	}
@@ -179,6 +238,9 @@ func (w *world) apply(n *node) error {
 			break
 		}
 		for _, e := range batch {
+			if n.cut.Has(e.Dot) {
+				continue // a snapshot has brought it since it was handed out
+			}
 			if have := uint64(len(n.log[e.Dot.Origin])); e.Dot.N != have+1 {
 				return fmt.Errorf("%s applied %v after number %d", n.name, e.Dot, have)
 			}
@@ -205,7 +267,7 @@ func (w *world) apply(n *node) error {
 func (w *world) acknowledge(n *node) {
 	for _, p := range w.names {
 		if t := w.wires[wire{p, n.name}]; t != nil {
-			t.up = append(t.up, message{ack: n.machine.Logged()})
+			t.up = append(t.up, message{ack: n.machine.Logged(), stands: n.standing()})
 		}
 	}
 }
@@ -254,6 +316,7 @@ func (w *world) deliverUp(from, to string) (string, error) {
 		return "", err
 	}
 	n.machine.Heard(to, w.nodes[to].origin, msg.ack)
+	n.machine.Stands(w.now, to, msg.stands)
 	w.pump(n)
 	return fmt.Sprintf("%s>%s: ack %s", to, from, w.vector(msg.ack)), nil
 }
@@ -314,15 +377,15 @@ func (w *world) bounded() error {
 func (w *world) dot(d crdt.Dot) string { return fmt.Sprintf("%s:%d", w.name(d.Origin), d.N) }
 
 func (w *world) name(o crdt.Origin) string {
-	if i := int(o) - 1; i >= 0 && i < len(w.names) {
-		return w.names[i]
+	if i := int(o) - 1; i >= 0 && i < len(w.names)*(w.lives+1) {
+		return w.names[i%len(w.names)] + strings.Repeat("'", min(i/len(w.names), 1))
 	}
 	return o.String()
 }
 
 func (w *world) vector(v crdt.VC) string {
 	var parts []string
-	for i := range w.names {
+	for i := range len(w.names) * (w.lives + 1) {
 		if n := v.Get(crdt.Origin(i + 1)); n > 0 {
 			parts = append(parts, w.dot(crdt.Dot{Origin: crdt.Origin(i + 1), N: n}))
 		}
@@ -340,6 +403,12 @@ func (w *world) state() string {
 			b.WriteString(" down\n")
 			continue
 		}
+		if !n.joined {
+			b.WriteString(" new")
+		}
+		if n.loading {
+			b.WriteString(" loading")
+		}
 		for _, q := range n.machine.Queues() {
 			fmt.Fprintf(&b, " queue[%s..%d", w.dot(crdt.Dot{Origin: q.Origin, N: q.First}), q.Last)
 			if q.Missing.N > 0 {
@@ -352,6 +421,9 @@ func (w *world) state() string {
 			var words []string
 			if !p.Connected {
 				words = append(words, "lost")
+			}
+			if p.Beyond {
+				words = append(words, "beyond")
 			}
 			if p.Behind {
 				words = append(words, "behind")

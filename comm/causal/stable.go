@@ -99,7 +99,7 @@ func (m *Machine) Stable() crdt.VC {
 // That a peer is behind must have been heard since the start: what is remembered
 // may be older than the cut.
 func (m *Machine) Expendable() crdt.VC {
-	m.expendable.Merge(m.applied(func(p *peer) bool { return !p.seen.live || m.cut.LessEqual(p.seen.newest) }))
+	m.expendable.Merge(m.applied(func(p *peer) bool { return !p.seen.live || !m.isBeyond(p.seen.newest, p.seen.origin) }))
 	return m.expendable.Clone()
 }
 
