@@ -25,6 +25,7 @@ func (g *Group) applyLoop() {
 		if !g.applyBatch(batch) {
 			return
 		}
+		g.noteJoined()
 		g.wakeSenders()
 		g.wakeInbound()
 	}

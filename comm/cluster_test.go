@@ -34,6 +34,7 @@ type cluster struct {
 type node struct {
 	name   string
 	store  *commtest.Store
+	snaps  *commtest.Snapshots
 	group  *comm.Group
 	server *grpc.Server
 	served sync.WaitGroup
@@ -92,6 +93,10 @@ func (c *cluster) start(name string, changes ...func(*comm.Config)) *node {
 	c.t.Helper()
 	n := c.nodes[name]
 	cfg := c.config(name)
+	if n.snaps == nil || n.snaps.Store != n.store {
+		n.snaps = n.store.Snapshots()
+	}
+	cfg.Snapshots, cfg.LoadDelay = n.snaps, -1
 	for _, change := range changes {
 		change(&cfg)
 	}

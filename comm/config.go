@@ -83,6 +83,13 @@ type Config struct {
 	// nil: nobody wants to know.
 	Fenced func(why error)
 
+	// Snapshots gives and takes accounts for members that are behind the log;
+	// nil: the log must be kept whole.
+	Snapshots Snapshots
+	// GiveRate bounds what is sent to members that load, in bytes per second; 0:
+	// no bound.
+	GiveRate int
+
 	// Credentials returns what to dial the named peer with. They must verify
 	// that it is that peer.
 	Credentials func(peer string) (credentials.TransportCredentials, error)
@@ -96,6 +103,7 @@ type Config struct {
 	PeerTimeout  time.Duration // silence after which a stream is given up; at least two heartbeats
 	MaxBackoff   time.Duration // longest pause between attempts to connect
 	ForwardDelay time.Duration // see causal.Config
+	LoadDelay    time.Duration // see causal.Config
 	Window       int           // bytes of one origin's operations under way or waiting; the same for all members
 	TailCache    int           // bytes of recent own operations kept in memory; negative: none
 	AheadTimeout time.Duration // how long a large message waits for its content to get to peers; negative: none goes ahead

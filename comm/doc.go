@@ -24,6 +24,14 @@
 // there ([Group.BodyWhole]). Pieces of contents, and operations that travel
 // together, are compressed where that saves something.
 //
+// A log may be cut behind what a peer has. A replica that finds nobody in reach
+// whose log reaches back to where it is loads the accounts of one instead
+// (crdt.md 6.3), through its [Snapshots]: account by account, while both serve.
+// What is loaded stays so when the connection, either process or the peer is lost
+// meanwhile; the peer keeps its log for it, but not for ever. Contents follow,
+// each once. What is sent to members that load is bounded by [Config].GiveRate, in
+// memory it costs a few pieces.
+//
 // [Group.Wait] says when the OK of a change may be given: when enough peers
 // have it on disk, or waiting makes no sense.
 //
@@ -48,5 +56,6 @@
 //     [Status].Ready is false. It needs its newest data back, or an empty disk.
 //
 // A new replica with configured peers is to take no writes before one of them
-// has confirmed its slot ([Group.Confirmed]).
+// has confirmed its slot ([Group.Confirmed]), and to serve nobody before it has what
+// the subnet had when it came ([Status].Joined): clients have seen that elsewhere.
 package comm

@@ -20,8 +20,9 @@ import (
 //
 // Goroutines: one per peer that sends (sender.run, with one that reads
 // acknowledgements while connected), two per stream that a peer opened
-// (inbound), one or two for each content and peer while it is sent ahead, one that applies (applyLoop) and one for time (clockLoop). Close
-// waits for all of them, and for calls of PullBody. The state machine is guarded by mu, under which
+// (inbound), one or two for each content and peer while it is sent ahead, one that
+// applies (applyLoop), one that loads snapshots (loadLoop) and one for time
+// (clockLoop). Close waits for all of them, and for calls of PullBody. The state machine is guarded by mu, under which
 // nothing waits and nothing is read or written.
 type Group struct {
 	cfg     Config
@@ -42,6 +43,11 @@ type Group struct {
 	question uint64
 	aheads   map[crdt.Root]*ahead
 	applied  error // why the last batch could not be applied; nil if it was
+	joined   bool  // it was noted that the replica has joined
+
+	giver  giver
+	load   loader
+	filled time.Time // when contents were missing last; loadLoop's
 
 	stable, expendable crdt.VC // as the store was told last; clockLoop's
 
@@ -83,14 +89,22 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 	for _, p := range cfg.Peers {
 		names = append(names, p.Name)
 	}
+	logged := store.Logged()
+	fresh, err := isNew(logged, store, cfg, roster)
+	if err != nil {
+		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
+	}
 	core := causal.New(causal.Config{
 		Self:         store.Origin(),
 		Peers:        names,
 		Window:       cfg.Window,
 		ForwardDelay: cfg.ForwardDelay,
+		LoadDelay:    cfg.LoadDelay,
+		New:          fresh,
 		AckPeers:     cfg.AckPeers,
 		AckTimeout:   cfg.AckTimeout,
-	}, store.Logged(), time.Now())
+	}, logged, time.Now())
+	core.SetCut(store.Cut())
 	if err := recallStability(core, roster); err != nil {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
@@ -113,9 +127,17 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		applyWake:  make(chan struct{}, 1),
 		timeWake:   make(chan struct{}, 1),
 		confirmed:  make(chan struct{}),
+		giver: giver{
+			snapshots: cfg.Snapshots, pace: pace{rate: cfg.GiveRate},
+			calls: make(chan struct{}, maxGiveCalls), holds: make(map[string]*hold),
+		},
+		load: loader{snapshots: cfg.Snapshots, wake: make(chan struct{}, 1)},
 	}
 	for _, p := range cfg.Peers {
 		g.senders[p.Name] = newSender(g, p)
+	}
+	if err := g.resumeLoad(); err != nil {
+		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
 	g.measure()
 	if core.Own() > 0 || cfg.Bootstrap || len(cfg.Peers) == 0 || roster.confirmed() {
@@ -149,6 +171,7 @@ func (g *Group) Start(ctx context.Context) {
 	g.running = true
 	g.wg.Go(g.applyLoop)
 	g.wg.Go(g.clockLoop)
+	g.wg.Go(g.loadLoop)
 	for _, s := range g.senders {
 		g.wg.Go(s.run)
 	}
@@ -166,6 +189,7 @@ func (g *Group) Close() {
 	}
 	cancel(errClosed)
 	g.wg.Wait()
+	g.giver.drop(func(string, *hold) bool { return true })
 	g.saveRoster()
 }
 
@@ -261,6 +285,7 @@ func (g *Group) clockLoop() {
 			g.hangUp()
 			g.publish()
 			g.tellStable()
+			g.releaseHolds()
 			if time.Since(saved) > time.Minute {
 				saved = time.Now()
 				g.saveRoster()
@@ -273,6 +298,8 @@ func (g *Group) clockLoop() {
 				deadline.Reset(at.Sub(now))
 			}
 		})
+		g.noteJoined()
+		g.wakeLoader()
 		g.wakeSenders()
 	}
 }

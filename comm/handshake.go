@@ -126,6 +126,9 @@ func (g *Group) tipOf(origin crdt.Origin, logged crdt.VC) *Tip {
 // as when the log was cut behind it. Peers can then not be compared, which is
 // no reason to part from them.
 func (g *Group) hashOf(d crdt.Dot) []byte {
+	if g.store.Cut().Has(d) {
+		return nil
+	}
 	list, err := g.store.Read(d.Origin, d.N, 1)
 	if err != nil {
 		level.Warn(g.logger).Log("msg", "logs cannot be compared", "origin", d.Origin, "operation", d.N, "err", err)

@@ -269,9 +269,7 @@ func TestConfirmation(t *testing.T) {
 	}
 	c.start("w2")
 	<-w1.group.Confirmed()
-	if s := w1.group.Status(); !s.Ready() {
-		t.Error("not ready after confirmation")
-	}
+	c.eventually("ready after confirmation", func() bool { return w1.group.Status().Ready() })
 	// It is remembered.
 	w1.stop()
 	c.nodes["w2"].stop()

@@ -96,7 +96,7 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 	if err != nil {
 		return g.tell(in, own, known, err)
 	}
-	own.Tip = g.tipOf(in.origin, logged)
+	own.Tip, own.Standing = g.tipOf(in.origin, logged), g.standing()
 	in.announced.Store(has.Get(in.origin))
 	in.life.begin(cancel)
 	g.mu.Lock()
@@ -256,10 +256,11 @@ func (in *inbound) heartbeat(h *Heartbeat) error {
 }
 
 // acknowledge tells the peer what is durable here, whenever that has grown and
-// every heartbeat.
+// every heartbeat, and what else is to be known of this replica when that changes.
 func (in *inbound) acknowledge(ctx context.Context) error {
 	beat := time.NewTicker(in.g.cfg.Heartbeat)
 	defer beat.Stop()
+	var told *Standing
 	for {
 		select {
 		case <-ctx.Done():
@@ -269,7 +270,11 @@ func (in *inbound) acknowledge(ctx context.Context) error {
 		}
 		answer := in.question.Load() // before the vector is read
 		logged := in.g.logged()
-		if err := in.stream.Send(&Down{Ack: &Ack{Logged: logged.AppendBinary(nil), UnixMillis: time.Now().UnixMilli(), Answer: answer}}); err != nil {
+		ack := &Ack{Logged: logged.AppendBinary(nil), UnixMillis: time.Now().UnixMilli(), Answer: answer}
+		if s := in.g.standing(); !proto.Equal(s, told) {
+			ack.Standing, told = s, s
+		}
+		if err := in.stream.Send(&Down{Ack: ack}); err != nil {
 			return fmt.Errorf("acknowledge: %w", err)
 		}
 	}

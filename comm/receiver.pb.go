@@ -65,7 +65,7 @@ func (x Chunk_Encoding) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Chunk_Encoding.Descriptor instead.
 func (Chunk_Encoding) EnumDescriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{5, 0}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // Up goes from the sender of operations to their receiver. The first message
@@ -225,6 +225,7 @@ type Hello struct {
 	Logged         []byte                 `protobuf:"bytes,12,opt,name=logged,proto3" json:"logged,omitempty"`                                         // version vector of what is durably logged
 	Tip            *Tip                   `protobuf:"bytes,13,opt,name=tip,proto3" json:"tip,omitempty"`                                               // callee: what it has of the caller
 	Replaces       uint64                 `protobuf:"fixed64,14,opt,name=replaces,proto3" json:"replaces,omitempty"`                                   // caller: the lost incarnation whose place it takes
+	Standing       *Standing              `protobuf:"bytes,15,opt,name=standing,proto3" json:"standing,omitempty"`                                     // callee
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -357,6 +358,74 @@ func (x *Hello) GetReplaces() uint64 {
 	return 0
 }
 
+func (x *Hello) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
+// Standing is what a member tells of itself beside what it has.
+type Standing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cut           []byte                 `protobuf:"bytes,1,opt,name=cut,proto3" json:"cut,omitempty"`          // version vector behind which its log begins
+	Joined        bool                   `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`   // it has caught up with the subnet once
+	Loading       bool                   `protobuf:"varint,3,opt,name=loading,proto3" json:"loading,omitempty"` // it takes snapshots itself, and gives none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_comm_receiver_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Standing) GetCut() []byte {
+	if x != nil {
+		return x.Cut
+	}
+	return nil
+}
+
+func (x *Standing) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *Standing) GetLoading() bool {
+	if x != nil {
+		return x.Loading
+	}
+	return false
+}
+
 // Tip is the last operation that the callee has, or knows, of the caller's
 // incarnation.
 type Tip struct {
@@ -369,7 +438,7 @@ type Tip struct {
 
 func (x *Tip) Reset() {
 	*x = Tip{}
-	mi := &file_comm_receiver_proto_msgTypes[3]
+	mi := &file_comm_receiver_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +450,7 @@ func (x *Tip) String() string {
 func (*Tip) ProtoMessage() {}
 
 func (x *Tip) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[3]
+	mi := &file_comm_receiver_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +463,7 @@ func (x *Tip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tip.ProtoReflect.Descriptor instead.
 func (*Tip) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{3}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Tip) GetNumber() uint64 {
@@ -426,7 +495,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_comm_receiver_proto_msgTypes[4]
+	mi := &file_comm_receiver_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +507,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[4]
+	mi := &file_comm_receiver_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +520,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{4}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Operation) GetOrigin() uint64 {
@@ -510,7 +579,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_comm_receiver_proto_msgTypes[5]
+	mi := &file_comm_receiver_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +591,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[5]
+	mi := &file_comm_receiver_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +604,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{5}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Chunk) GetRoot() []byte {
@@ -584,7 +653,7 @@ type BodyRequest struct {
 
 func (x *BodyRequest) Reset() {
 	*x = BodyRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +665,7 @@ func (x *BodyRequest) String() string {
 func (*BodyRequest) ProtoMessage() {}
 
 func (x *BodyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +678,7 @@ func (x *BodyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BodyRequest.ProtoReflect.Descriptor instead.
 func (*BodyRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BodyRequest) GetSubnet() string {
@@ -637,7 +706,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +718,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +731,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Piece) GetSubnet() string {
@@ -690,7 +759,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +771,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +784,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Taken) GetPieces() uint32 {
@@ -723,6 +792,336 @@ func (x *Taken) GetPieces() uint32 {
 		return x.Pieces
 	}
 	return 0
+}
+
+// AccountsRequest names a subnet. resume is the vector that came with an earlier
+// list of which not all accounts are loaded yet.
+type AccountsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Resume        []byte                 `protobuf:"bytes,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountsRequest) Reset() {
+	*x = AccountsRequest{}
+	mi := &file_comm_receiver_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountsRequest) ProtoMessage() {}
+
+func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
+func (*AccountsRequest) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AccountsRequest) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *AccountsRequest) GetResume() []byte {
+	if x != nil {
+		return x.Resume
+	}
+	return nil
+}
+
+// AccountList is a part of the list. The first one has the vector of what the
+// callee had applied, and where its log begins. resumed says that the log still
+// reaches back to the vector that the caller named, and will: no accounts come
+// then, those of the earlier list are good.
+type AccountList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vector        []byte                 `protobuf:"bytes,1,opt,name=vector,proto3" json:"vector,omitempty"`
+	Cut           []byte                 `protobuf:"bytes,2,opt,name=cut,proto3" json:"cut,omitempty"`
+	Resumed       bool                   `protobuf:"varint,3,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	Accounts      []uint32               `protobuf:"varint,4,rep,packed,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountList) Reset() {
+	*x = AccountList{}
+	mi := &file_comm_receiver_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountList) ProtoMessage() {}
+
+func (x *AccountList) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountList.ProtoReflect.Descriptor instead.
+func (*AccountList) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AccountList) GetVector() []byte {
+	if x != nil {
+		return x.Vector
+	}
+	return nil
+}
+
+func (x *AccountList) GetCut() []byte {
+	if x != nil {
+		return x.Cut
+	}
+	return nil
+}
+
+func (x *AccountList) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *AccountList) GetAccounts() []uint32 {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// SnapshotRequest names an account of a subnet.
+type SnapshotRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Account       uint32                 `protobuf:"varint,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotRequest) Reset() {
+	*x = SnapshotRequest{}
+	mi := &file_comm_receiver_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotRequest) ProtoMessage() {}
+
+func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SnapshotRequest) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *SnapshotRequest) GetAccount() uint32 {
+	if x != nil {
+		return x.Account
+	}
+	return 0
+}
+
+// SnapshotPiece is a piece of a snapshot, as the disk makes and takes it.
+type SnapshotPiece struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Encoding      Chunk_Encoding         `protobuf:"varint,2,opt,name=encoding,proto3,enum=pluto.comm.Chunk_Encoding" json:"encoding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotPiece) Reset() {
+	*x = SnapshotPiece{}
+	mi := &file_comm_receiver_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotPiece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotPiece) ProtoMessage() {}
+
+func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotPiece.ProtoReflect.Descriptor instead.
+func (*SnapshotPiece) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SnapshotPiece) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *SnapshotPiece) GetEncoding() Chunk_Encoding {
+	if x != nil {
+		return x.Encoding
+	}
+	return Chunk_PLAIN
+}
+
+// BodiesRequest names contents of a subnet.
+type BodiesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Roots         [][]byte               `protobuf:"bytes,2,rep,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BodiesRequest) Reset() {
+	*x = BodiesRequest{}
+	mi := &file_comm_receiver_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BodiesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BodiesRequest) ProtoMessage() {}
+
+func (x *BodiesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BodiesRequest.ProtoReflect.Descriptor instead.
+func (*BodiesRequest) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *BodiesRequest) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *BodiesRequest) GetRoots() [][]byte {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
+// Chunks are pieces of contents. Those of one content come in order.
+type Chunks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chunks        []*Chunk               `protobuf:"bytes,1,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunks) Reset() {
+	*x = Chunks{}
+	mi := &file_comm_receiver_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunks) ProtoMessage() {}
+
+func (x *Chunks) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunks.ProtoReflect.Descriptor instead.
+func (*Chunks) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Chunks) GetChunks() []*Chunk {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
 }
 
 // Heartbeat is sent every second.
@@ -738,7 +1137,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +1149,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +1162,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Heartbeat) GetUnixMillis() int64 {
@@ -800,14 +1199,15 @@ type Ack struct {
 	Logged        []byte                 `protobuf:"bytes,1,opt,name=logged,proto3" json:"logged,omitempty"`   // version vector of what is durable, with its bodies
 	Applied       []byte                 `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"` // of what is applied; absent: the same
 	UnixMillis    int64                  `protobuf:"varint,3,opt,name=unix_millis,json=unixMillis,proto3" json:"unix_millis,omitempty"`
-	Answer        uint64                 `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"` // the last question that came before logged was read
+	Answer        uint64                 `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"`    // the last question that came before logged was read
+	Standing      *Standing              `protobuf:"bytes,5,opt,name=standing,proto3" json:"standing,omitempty"` // absent: as told last on this stream
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_comm_receiver_proto_msgTypes[10]
+	mi := &file_comm_receiver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +1219,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[10]
+	mi := &file_comm_receiver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1232,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ack) GetLogged() []byte {
@@ -863,6 +1263,13 @@ func (x *Ack) GetAnswer() uint64 {
 	return 0
 }
 
+func (x *Ack) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
 // Record is what a replica keeps of a peer, or of a slot, on its own disk.
 type Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -878,7 +1285,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_comm_receiver_proto_msgTypes[11]
+	mi := &file_comm_receiver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1297,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[11]
+	mi := &file_comm_receiver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1310,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Record) GetName() string {
@@ -965,7 +1372,7 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x06packed\x18\x06 \x01(\fR\x06packed\"R\n" +
 	"\x04Down\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12!\n" +
-	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\x84\x03\n" +
+	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\xb6\x03\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x12\n" +
@@ -982,7 +1389,12 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x05epoch\x18\v \x01(\x04R\x05epoch\x12\x16\n" +
 	"\x06logged\x18\f \x01(\fR\x06logged\x12!\n" +
 	"\x03tip\x18\r \x01(\v2\x0f.pluto.comm.TipR\x03tip\x12\x1a\n" +
-	"\breplaces\x18\x0e \x01(\x06R\breplaces\"1\n" +
+	"\breplaces\x18\x0e \x01(\x06R\breplaces\x120\n" +
+	"\bstanding\x18\x0f \x01(\v2\x14.pluto.comm.StandingR\bstanding\"N\n" +
+	"\bStanding\x12\x10\n" +
+	"\x03cut\x18\x01 \x01(\fR\x03cut\x12\x16\n" +
+	"\x06joined\x18\x02 \x01(\bR\x06joined\x12\x18\n" +
+	"\aloading\x18\x03 \x01(\bR\aloading\"1\n" +
 	"\x03Tip\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\"\x8f\x01\n" +
@@ -1009,30 +1421,53 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12'\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x11.pluto.comm.ChunkR\x05chunk\"\x1f\n" +
 	"\x05Taken\x12\x16\n" +
-	"\x06pieces\x18\x01 \x01(\rR\x06pieces\"n\n" +
+	"\x06pieces\x18\x01 \x01(\rR\x06pieces\"A\n" +
+	"\x0fAccountsRequest\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\fR\x06resume\"m\n" +
+	"\vAccountList\x12\x16\n" +
+	"\x06vector\x18\x01 \x01(\fR\x06vector\x12\x10\n" +
+	"\x03cut\x18\x02 \x01(\fR\x03cut\x12\x18\n" +
+	"\aresumed\x18\x03 \x01(\bR\aresumed\x12\x1a\n" +
+	"\baccounts\x18\x04 \x03(\rR\baccounts\"C\n" +
+	"\x0fSnapshotRequest\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\rR\aaccount\"[\n" +
+	"\rSnapshotPiece\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x126\n" +
+	"\bencoding\x18\x02 \x01(\x0e2\x1a.pluto.comm.Chunk.EncodingR\bencoding\"=\n" +
+	"\rBodiesRequest\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x14\n" +
+	"\x05roots\x18\x02 \x03(\fR\x05roots\"3\n" +
+	"\x06Chunks\x12)\n" +
+	"\x06chunks\x18\x01 \x03(\v2\x11.pluto.comm.ChunkR\x06chunks\"n\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vunix_millis\x18\x01 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
 	"\x06logged\x18\x02 \x01(\fR\x06logged\x12\x14\n" +
 	"\x05clock\x18\x03 \x01(\x04R\x05clock\x12\x12\n" +
-	"\x04used\x18\x04 \x03(\rR\x04used\"p\n" +
+	"\x04used\x18\x04 \x03(\rR\x04used\"\xa2\x01\n" +
 	"\x03Ack\x12\x16\n" +
 	"\x06logged\x18\x01 \x01(\fR\x06logged\x12\x18\n" +
 	"\aapplied\x18\x02 \x01(\fR\aapplied\x12\x1f\n" +
 	"\vunix_millis\x18\x03 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
-	"\x06answer\x18\x04 \x01(\x04R\x06answer\"\x94\x01\n" +
+	"\x06answer\x18\x04 \x01(\x04R\x06answer\x120\n" +
+	"\bstanding\x18\x05 \x01(\v2\x14.pluto.comm.StandingR\bstanding\"\x94\x01\n" +
 	"\x06Record\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\x06R\x06origin\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\rR\x04slot\x12\x18\n" +
 	"\ahighest\x18\x04 \x01(\x04R\ahighest\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\x06R\tconfirmed\x12\x12\n" +
-	"\x04sure\x18\x06 \x01(\fR\x04sure2\xa6\x01\n" +
+	"\x04sure\x18\x06 \x01(\fR\x04sure2\xeb\x02\n" +
 	"\bReceiver\x121\n" +
 	"\tReplicate\x12\x0e.pluto.comm.Up\x1a\x10.pluto.comm.Down(\x010\x01\x124\n" +
 	"\x04Body\x12\x17.pluto.comm.BodyRequest\x1a\x11.pluto.comm.Chunk0\x01\x121\n" +
-	"\x05Ahead\x12\x11.pluto.comm.Piece\x1a\x11.pluto.comm.Taken(\x010\x01B Z\x1egithub.com/go-pluto/pluto/commb\x06proto3"
+	"\x05Ahead\x12\x11.pluto.comm.Piece\x1a\x11.pluto.comm.Taken(\x010\x01\x12B\n" +
+	"\bAccounts\x12\x1b.pluto.comm.AccountsRequest\x1a\x17.pluto.comm.AccountList0\x01\x12D\n" +
+	"\bSnapshot\x12\x1b.pluto.comm.SnapshotRequest\x1a\x19.pluto.comm.SnapshotPiece0\x01\x129\n" +
+	"\x06Bodies\x12\x19.pluto.comm.BodiesRequest\x1a\x12.pluto.comm.Chunks0\x01B Z\x1egithub.com/go-pluto/pluto/commb\x06proto3"
 
 var (
 	file_comm_receiver_proto_rawDescOnce sync.Once
@@ -1047,43 +1482,60 @@ func file_comm_receiver_proto_rawDescGZIP() []byte {
 }
 
 var file_comm_receiver_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_comm_receiver_proto_goTypes = []any{
-	(Chunk_Encoding)(0), // 0: pluto.comm.Chunk.Encoding
-	(*Up)(nil),          // 1: pluto.comm.Up
-	(*Down)(nil),        // 2: pluto.comm.Down
-	(*Hello)(nil),       // 3: pluto.comm.Hello
-	(*Tip)(nil),         // 4: pluto.comm.Tip
-	(*Operation)(nil),   // 5: pluto.comm.Operation
-	(*Chunk)(nil),       // 6: pluto.comm.Chunk
-	(*BodyRequest)(nil), // 7: pluto.comm.BodyRequest
-	(*Piece)(nil),       // 8: pluto.comm.Piece
-	(*Taken)(nil),       // 9: pluto.comm.Taken
-	(*Heartbeat)(nil),   // 10: pluto.comm.Heartbeat
-	(*Ack)(nil),         // 11: pluto.comm.Ack
-	(*Record)(nil),      // 12: pluto.comm.Record
+	(Chunk_Encoding)(0),     // 0: pluto.comm.Chunk.Encoding
+	(*Up)(nil),              // 1: pluto.comm.Up
+	(*Down)(nil),            // 2: pluto.comm.Down
+	(*Hello)(nil),           // 3: pluto.comm.Hello
+	(*Standing)(nil),        // 4: pluto.comm.Standing
+	(*Tip)(nil),             // 5: pluto.comm.Tip
+	(*Operation)(nil),       // 6: pluto.comm.Operation
+	(*Chunk)(nil),           // 7: pluto.comm.Chunk
+	(*BodyRequest)(nil),     // 8: pluto.comm.BodyRequest
+	(*Piece)(nil),           // 9: pluto.comm.Piece
+	(*Taken)(nil),           // 10: pluto.comm.Taken
+	(*AccountsRequest)(nil), // 11: pluto.comm.AccountsRequest
+	(*AccountList)(nil),     // 12: pluto.comm.AccountList
+	(*SnapshotRequest)(nil), // 13: pluto.comm.SnapshotRequest
+	(*SnapshotPiece)(nil),   // 14: pluto.comm.SnapshotPiece
+	(*BodiesRequest)(nil),   // 15: pluto.comm.BodiesRequest
+	(*Chunks)(nil),          // 16: pluto.comm.Chunks
+	(*Heartbeat)(nil),       // 17: pluto.comm.Heartbeat
+	(*Ack)(nil),             // 18: pluto.comm.Ack
+	(*Record)(nil),          // 19: pluto.comm.Record
 }
 var file_comm_receiver_proto_depIdxs = []int32{
 	3,  // 0: pluto.comm.Up.hello:type_name -> pluto.comm.Hello
-	6,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
-	5,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
-	10, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
+	7,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
+	6,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
+	17, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
 	3,  // 4: pluto.comm.Down.hello:type_name -> pluto.comm.Hello
-	11, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
-	4,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
-	0,  // 7: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
-	6,  // 8: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
-	1,  // 9: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
-	7,  // 10: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
-	8,  // 11: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
-	2,  // 12: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
-	6,  // 13: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
-	9,  // 14: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	18, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
+	5,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
+	4,  // 7: pluto.comm.Hello.standing:type_name -> pluto.comm.Standing
+	0,  // 8: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
+	7,  // 9: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
+	0,  // 10: pluto.comm.SnapshotPiece.encoding:type_name -> pluto.comm.Chunk.Encoding
+	7,  // 11: pluto.comm.Chunks.chunks:type_name -> pluto.comm.Chunk
+	4,  // 12: pluto.comm.Ack.standing:type_name -> pluto.comm.Standing
+	1,  // 13: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
+	8,  // 14: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
+	9,  // 15: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
+	11, // 16: pluto.comm.Receiver.Accounts:input_type -> pluto.comm.AccountsRequest
+	13, // 17: pluto.comm.Receiver.Snapshot:input_type -> pluto.comm.SnapshotRequest
+	15, // 18: pluto.comm.Receiver.Bodies:input_type -> pluto.comm.BodiesRequest
+	2,  // 19: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
+	7,  // 20: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
+	10, // 21: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
+	12, // 22: pluto.comm.Receiver.Accounts:output_type -> pluto.comm.AccountList
+	14, // 23: pluto.comm.Receiver.Snapshot:output_type -> pluto.comm.SnapshotPiece
+	16, // 24: pluto.comm.Receiver.Bodies:output_type -> pluto.comm.Chunks
+	19, // [19:25] is the sub-list for method output_type
+	13, // [13:19] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_comm_receiver_proto_init() }
@@ -1097,7 +1549,7 @@ func file_comm_receiver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comm_receiver_proto_rawDesc), len(file_comm_receiver_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,9 @@ const (
 	Receiver_Replicate_FullMethodName = "/pluto.comm.Receiver/Replicate"
 	Receiver_Body_FullMethodName      = "/pluto.comm.Receiver/Body"
 	Receiver_Ahead_FullMethodName     = "/pluto.comm.Receiver/Ahead"
+	Receiver_Accounts_FullMethodName  = "/pluto.comm.Receiver/Accounts"
+	Receiver_Snapshot_FullMethodName  = "/pluto.comm.Receiver/Snapshot"
+	Receiver_Bodies_FullMethodName    = "/pluto.comm.Receiver/Bodies"
 )
 
 // ReceiverClient is the client API for Receiver service.
@@ -44,6 +47,16 @@ type ReceiverClient interface {
 	// comes on the stream of Replicate, with the pieces that did not come here.
 	// The call ends when either side ends it; the content need not be whole.
 	Ahead(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Piece, Taken], error)
+	// The others are for a caller that lacks what is no longer in any log
+	// (crdt.md 6.3). Accounts lists what the callee has. Until the caller has
+	// risen to the vector that comes with it, or says nothing for ten minutes,
+	// the callee keeps its log behind that vector.
+	Accounts(ctx context.Context, in *AccountsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AccountList], error)
+	// Snapshot sends one account in pieces. FAILED_PRECONDITION says that the
+	// callee cannot give this one now.
+	Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotPiece], error)
+	// Bodies sends those of the contents that the callee has, one behind the other.
+	Bodies(ctx context.Context, in *BodiesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunks], error)
 }
 
 type receiverClient struct {
@@ -99,6 +112,63 @@ func (c *receiverClient) Ahead(ctx context.Context, opts ...grpc.CallOption) (gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Receiver_AheadClient = grpc.BidiStreamingClient[Piece, Taken]
 
+func (c *receiverClient) Accounts(ctx context.Context, in *AccountsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AccountList], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Receiver_ServiceDesc.Streams[3], Receiver_Accounts_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AccountsRequest, AccountList]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_AccountsClient = grpc.ServerStreamingClient[AccountList]
+
+func (c *receiverClient) Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SnapshotPiece], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Receiver_ServiceDesc.Streams[4], Receiver_Snapshot_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SnapshotRequest, SnapshotPiece]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_SnapshotClient = grpc.ServerStreamingClient[SnapshotPiece]
+
+func (c *receiverClient) Bodies(ctx context.Context, in *BodiesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunks], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Receiver_ServiceDesc.Streams[5], Receiver_Bodies_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BodiesRequest, Chunks]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_BodiesClient = grpc.ServerStreamingClient[Chunks]
+
 // ReceiverServer is the server API for Receiver service.
 // All implementations must embed UnimplementedReceiverServer
 // for forward compatibility.
@@ -119,6 +189,16 @@ type ReceiverServer interface {
 	// comes on the stream of Replicate, with the pieces that did not come here.
 	// The call ends when either side ends it; the content need not be whole.
 	Ahead(grpc.BidiStreamingServer[Piece, Taken]) error
+	// The others are for a caller that lacks what is no longer in any log
+	// (crdt.md 6.3). Accounts lists what the callee has. Until the caller has
+	// risen to the vector that comes with it, or says nothing for ten minutes,
+	// the callee keeps its log behind that vector.
+	Accounts(*AccountsRequest, grpc.ServerStreamingServer[AccountList]) error
+	// Snapshot sends one account in pieces. FAILED_PRECONDITION says that the
+	// callee cannot give this one now.
+	Snapshot(*SnapshotRequest, grpc.ServerStreamingServer[SnapshotPiece]) error
+	// Bodies sends those of the contents that the callee has, one behind the other.
+	Bodies(*BodiesRequest, grpc.ServerStreamingServer[Chunks]) error
 	mustEmbedUnimplementedReceiverServer()
 }
 
@@ -137,6 +217,15 @@ func (UnimplementedReceiverServer) Body(*BodyRequest, grpc.ServerStreamingServer
 }
 func (UnimplementedReceiverServer) Ahead(grpc.BidiStreamingServer[Piece, Taken]) error {
 	return status.Error(codes.Unimplemented, "method Ahead not implemented")
+}
+func (UnimplementedReceiverServer) Accounts(*AccountsRequest, grpc.ServerStreamingServer[AccountList]) error {
+	return status.Error(codes.Unimplemented, "method Accounts not implemented")
+}
+func (UnimplementedReceiverServer) Snapshot(*SnapshotRequest, grpc.ServerStreamingServer[SnapshotPiece]) error {
+	return status.Error(codes.Unimplemented, "method Snapshot not implemented")
+}
+func (UnimplementedReceiverServer) Bodies(*BodiesRequest, grpc.ServerStreamingServer[Chunks]) error {
+	return status.Error(codes.Unimplemented, "method Bodies not implemented")
 }
 func (UnimplementedReceiverServer) mustEmbedUnimplementedReceiverServer() {}
 func (UnimplementedReceiverServer) testEmbeddedByValue()                  {}
@@ -184,6 +273,39 @@ func _Receiver_Ahead_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Receiver_AheadServer = grpc.BidiStreamingServer[Piece, Taken]
 
+func _Receiver_Accounts_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AccountsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReceiverServer).Accounts(m, &grpc.GenericServerStream[AccountsRequest, AccountList]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_AccountsServer = grpc.ServerStreamingServer[AccountList]
+
+func _Receiver_Snapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SnapshotRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReceiverServer).Snapshot(m, &grpc.GenericServerStream[SnapshotRequest, SnapshotPiece]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_SnapshotServer = grpc.ServerStreamingServer[SnapshotPiece]
+
+func _Receiver_Bodies_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BodiesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReceiverServer).Bodies(m, &grpc.GenericServerStream[BodiesRequest, Chunks]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Receiver_BodiesServer = grpc.ServerStreamingServer[Chunks]
+
 // Receiver_ServiceDesc is the grpc.ServiceDesc for Receiver service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -208,6 +330,21 @@ var Receiver_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Receiver_Ahead_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Accounts",
+			Handler:       _Receiver_Accounts_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Snapshot",
+			Handler:       _Receiver_Snapshot_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Bodies",
+			Handler:       _Receiver_Bodies_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "comm/receiver.proto",

@@ -59,6 +59,27 @@ func newRoster(store Store, cfg Config) (*roster, error) {
 
 func slotKey(slot uint32) string { return fmt.Sprintf("slot/%d", slot) }
 
+// Keys of what a replica remembers of itself; no peer has such a name.
+const (
+	joinedKey = "self/joined"  // it has caught up with the subnet once
+	fillKey   = "self/missing" // contents may be missing here
+	loadKey   = "self/loading" // whose accounts are loaded, by name
+)
+
+// note remembers that something is so, or is not.
+func (r *roster) note(key string, is bool) error {
+	rec := &Record{}
+	if is {
+		rec.Confirmed = uint64(r.store.Origin())
+	}
+	return r.put(key, rec)
+}
+
+func (r *roster) noted(key string) (bool, error) {
+	rec, err := r.load(key)
+	return rec.GetConfirmed() == uint64(r.store.Origin()) && err == nil, err
+}
+
 func (r *roster) load(key string) (*Record, error) {
 	b, err := r.store.PeerRecord(key)
 	if err != nil {

@@ -131,6 +131,7 @@ func (s *sender) session() error {
 	defer s.disconnect()
 	s.conn.Store(conn)
 	defer s.conn.Store(nil)
+	s.g.wakeLoader()
 	s.life.begin(cancel)
 	defer s.life.end()
 
@@ -234,6 +235,9 @@ func (s *sender) connect(theirs *Hello, known memory) error {
 	if err != nil {
 		return stale(err)
 	}
+	if err := s.g.stands(s.member.Name, theirs.GetStanding()); err != nil {
+		return err
+	}
 	s.trying.Store(nil)
 	s.connected.Set(1)
 	level.Info(s.logger).Log("msg", "connected to peer", "origin", crdt.Origin(theirs.GetOrigin()), "slot", theirs.GetSlot(),
@@ -273,6 +277,9 @@ func (s *sender) readAcks(stream upStream, origin crdt.Origin) error {
 			return err
 		}
 		s.g.heard(s.member.Name, origin, applied)
+		if err := s.g.stands(s.member.Name, down.GetAck().GetStanding()); err != nil {
+			return err
+		}
 		more := false
 		s.g.step(func(now time.Time, m *causal.Machine) {
 			err = m.Acked(now, s.member.Name, logged)
@@ -362,6 +369,11 @@ func (s *sender) heartbeat(stream upStream) error {
 // sendRange reads operations from the log and sends them.
 func (s *sender) sendRange(ctx context.Context, l *line, r causal.Read) error {
 	list, err := s.g.tail.read(r.Origin, r.From, r.To, r.Bytes)
+	if cut := s.g.store.Cut(); (err != nil || len(list) == 0) && cut.Get(r.Origin) >= r.From {
+		// The log was cut since: the peer has it by another way, or will.
+		s.g.step(func(_ time.Time, m *causal.Machine) { m.SetCut(cut) })
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("read operations of %s from %d: %w", r.Origin, r.From, err)
 	}

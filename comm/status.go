@@ -18,6 +18,7 @@ type Status struct {
 	Stable crdt.VC // those of them that every member has applied (crdt.md 6.2)
 
 	Confirmed bool  // writes may be taken, see [Group.Confirmed]
+	Joined    bool  // it has caught up with the subnet once
 	Fault     error // why the replica has fenced itself; nil if it has not
 	Apply     error // why the last batch of received operations could not be applied
 
@@ -26,6 +27,18 @@ type Status struct {
 	Queues           []causal.Queue
 	Waiting          int // commits that wait for acknowledgements
 	Peers            []PeerStatus
+
+	Cut     crdt.VC     // where the log begins
+	Loading bool        // accounts are being loaded
+	Load    LoadStatus  // what of them, and which contents are missing
+	Holds   []HoldState // for whom the log is kept
+}
+
+// HoldState is a member for which the log is kept: it loads accounts from here.
+type HoldState struct {
+	Peer   string
+	Vector crdt.VC // behind which it is kept
+	Until  time.Time
 }
 
 // PeerStatus is what a group knows of one peer.
@@ -40,6 +53,7 @@ type PeerStatus struct {
 	LagOperations uint64        // own operations that it lacks
 	Lag           time.Duration // how long ago the first of them was committed
 	Behind        bool          // OKs do not wait for it until it has caught up
+	Beyond        bool          // it lacks what is no longer in the log: it takes a snapshot
 	Missing       uint64        // operations of its own that it told of and that are not here
 	ClockSkew     time.Duration // its clock minus ours, one-way delay included
 	Forwards      int           // third origins that are sent to it from here
@@ -47,7 +61,9 @@ type PeerStatus struct {
 
 // Status returns the present state.
 func (g *Group) Status() Status {
-	s := Status{Subnet: g.cfg.Subnet, Name: g.cfg.Name, Origin: g.origin, Slot: g.slot, Fault: g.Fault()}
+	s := Status{Subnet: g.cfg.Subnet, Name: g.cfg.Name, Origin: g.origin, Slot: g.slot, Fault: g.Fault(),
+		Cut: g.store.Cut(), Holds: g.giver.list()}
+	s.Load, s.Loading = g.load.state()
 	select {
 	case <-g.confirmed:
 		s.Confirmed = true
@@ -55,13 +71,14 @@ func (g *Group) Status() Status {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	s.Joined = g.core.Joined()
 	s.Logged, s.Stable, s.Apply = g.core.Logged(), g.core.Stable(), g.applied
 	s.QueuedOperations, s.QueuedBytes = g.core.Queued()
 	s.Queues, s.Waiting = g.core.Queues(), g.core.Waiting()
 	for i, p := range g.core.Peers(time.Now()) {
 		ps := PeerStatus{
 			Member: g.cfg.Peers[i], Origin: p.Origin, Sending: p.Connected, Acked: p.Has,
-			LagOperations: p.Lag, Lag: p.Age, Behind: p.Behind, Forwards: p.Forwards,
+			LagOperations: p.Lag, Lag: p.Age, Behind: p.Behind, Beyond: p.Beyond, Forwards: p.Forwards,
 		}
 		if why := g.senders[p.Name].trying.Load(); why != nil {
 			ps.Error = *why
@@ -78,9 +95,10 @@ func (g *Group) Status() Status {
 	return s
 }
 
-// Ready reports whether the replica may serve: its slot is confirmed and it has
-// not fenced itself. It says nothing of peers: a replica serves without any.
-func (s Status) Ready() bool { return s.Confirmed && s.Fault == nil }
+// Ready reports whether the replica may serve: its slot is confirmed, it has what
+// the subnet had when it came, and it has not fenced itself. It says nothing of
+// peers: a replica serves without any.
+func (s Status) Ready() bool { return s.Confirmed && s.Joined && s.Fault == nil }
 
 // Degraded returns, one sentence each, what is not as it should be; nothing if
 // all is well.
@@ -95,6 +113,15 @@ func (s Status) Degraded() []string {
 	if !s.Confirmed {
 		say("slot %d is not confirmed by any peer yet", s.Slot)
 	}
+	if !s.Joined {
+		say("it is new and has not caught up yet")
+	}
+	if s.Loading {
+		say("%s", s.Load)
+	}
+	if s.Load.Missing > 0 {
+		say("%d contents are missing and are being got from peers", s.Load.Missing)
+	}
 	if s.Apply != nil {
 		say("operations of peers cannot be applied: %v", s.Apply)
 	}
@@ -102,6 +129,8 @@ func (s Status) Degraded() []string {
 		switch {
 		case !p.Sending:
 			say("no stream to %s: %s", p.Name, p.Error)
+		case p.Beyond:
+			say("%s lacks what is no longer in the log, it needs a snapshot", p.Name)
 		case p.Behind:
 			say("%s lacks %d operations, the first one for %v", p.Name, p.LagOperations, p.Lag.Round(time.Millisecond))
 		}
@@ -114,6 +143,14 @@ func (s Status) Degraded() []string {
 
 // publish updates the gauges.
 func (g *Group) publish() {
+	load, under := g.load.state()
+	if !under {
+		load.Accounts, load.Loaded = 0, 0
+	}
+	m := g.cfg.Metrics
+	m.loadAccounts.WithLabelValues(g.cfg.Subnet).Set(float64(load.Accounts))
+	m.loadLeft.WithLabelValues(g.cfg.Subnet).Set(float64(load.Accounts - load.Loaded))
+	m.loadMissing.WithLabelValues(g.cfg.Subnet).Set(float64(load.Missing))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ops, bytes := g.core.Queued()

@@ -18,6 +18,8 @@ type Standing struct {
 type behind struct {
 	since   time.Time // when that was first so; zero: it is not
 	loading bool      // snapshots are being loaded
+	from    string    // of whom; "" if that is not known
+	gone    time.Time // since when that one is out of reach; zero: it is not
 }
 
 // Stands tells what a connected peer says of itself. It holds until the stream
@@ -39,9 +41,14 @@ func (m *Machine) Stands(now time.Time, name string, s Standing) {
 // as somebody in reach can give: what was begun must be finished.
 //
 // A peer after whose snapshot nothing is out of reach comes before one that lacks
-// more, and who has failed before comes after who has not.
+// more, and who has failed before comes after who has not. But the one of whom the
+// load was begun, which keeps its log for it, may fail a few times, and be out of
+// reach for LoadDelay.
 func (m *Machine) Load(now time.Time) (name string, ok bool) {
 	if !m.behind.loading && (m.behind.since.IsZero() || now.Sub(m.behind.since) < m.cfg.LoadDelay) {
+		return "", false
+	}
+	if m.comesBack(now) {
 		return "", false
 	}
 	var best *peer
@@ -50,7 +57,11 @@ func (m *Machine) Load(now time.Time) (name string, ok bool) {
 		if !p.gives() || !m.behind.loading && !m.helps(p) {
 			continue
 		}
-		r := m.leavesOut(p) + len(m.origins)*p.failed
+		failed := p.failed
+		if p.name == m.behind.from {
+			failed /= patience
+		}
+		r := m.leavesOut(p) + len(m.origins)*failed
 		if best == nil || r < rank {
 			best, rank = p, r
 		}
@@ -61,8 +72,26 @@ func (m *Machine) Load(now time.Time) (name string, ok bool) {
 	return best.name, true
 }
 
-// Loading tells that snapshots are being loaded; [Machine.Loaded] ends that.
-func (m *Machine) Loading() { m.behind.loading = true }
+// comesBack reports whether the one of whom a load was begun is out of reach, and
+// not for long.
+func (m *Machine) comesBack(now time.Time) bool {
+	p := m.peer(m.behind.from)
+	switch {
+	case p == nil || p.gives():
+		m.behind.gone = time.Time{}
+		return false
+	case m.behind.gone.IsZero():
+		m.behind.gone = now
+	}
+	return now.Sub(m.behind.gone) < m.cfg.LoadDelay
+}
+
+// patience is how often whom a load was begun of may fail until another one is asked.
+const patience = 3
+
+// Loading tells that snapshots are being loaded, of the named peer; "" if an
+// earlier life has begun that. [Machine.Loaded] ends it.
+func (m *Machine) Loading(name string) { m.behind.loading, m.behind.from = true, name }
 
 // LoadFailed tells that a peer did not give what it should.
 func (m *Machine) LoadFailed(name string) {
@@ -74,7 +103,7 @@ func (m *Machine) LoadFailed(name string) {
 // Loaded tells that all accounts are loaded: the operations of v are durable
 // here, though not in the log, which begins behind cut.
 func (m *Machine) Loaded(now time.Time, v, cut crdt.VC) {
-	m.behind.loading = false
+	m.behind = behind{}
 	for _, p := range m.peers {
 		p.failed = 0
 	}
@@ -193,6 +222,15 @@ func (p *peer) standing() Standing {
 		return Standing{}
 	}
 	return *p.stands
+}
+
+// Has returns the operations that a peer is known to have, of the incarnation that
+// is or was connected.
+func (m *Machine) Has(name string) crdt.VC {
+	if p := m.peer(name); p != nil {
+		return p.durable()
+	}
+	return nil
 }
 
 // durable returns the operations that the peer is known to have.

@@ -86,7 +86,7 @@ func (w *world) start(name string) {
 	n.machine, n.waits = New(cfg, n.logged(), w.now), map[*Waiter]string{}
 	n.machine.SetCut(n.cut)
 	if n.loading {
-		n.machine.Loading()
+		n.machine.Loading("")
 	}
 	for p, v := range n.sure {
 		n.machine.Remember(p, w.nodes[p].origin, v)
@@ -122,7 +122,7 @@ func (w *world) cutLog(n *node, v crdt.VC) {
 func (w *world) beginLoad(n *node) (from string, ok bool) {
 	if from, ok = n.machine.Load(w.now); ok {
 		n.loading = true
-		n.machine.Loading()
+		n.machine.Loading(from)
 		w.acknowledge(n)
 	}
 	return from, ok

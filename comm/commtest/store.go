@@ -34,6 +34,14 @@ type Store struct {
 	heard   map[crdt.Origin]crdt.Checkpoint
 	stable  crdt.VC
 	broken  error
+
+	// See snapshots.go.
+	has       map[crdt.Dot][]crdt.Root // operations that are here, and the contents they brought
+	cut       crdt.VC
+	holds     map[*crdt.VC]bool
+	load      *load
+	snapshots uint64 // given
+	merged    int    // accounts
 }
 
 // NewStore returns an empty disk with an incarnation and a slot.
@@ -47,6 +55,8 @@ func NewStore(origin crdt.Origin, slot crdt.Slot) *Store {
 		staged:  map[crdt.Root]bool{},
 		records: map[string][]byte{},
 		heard:   map[crdt.Origin]crdt.Checkpoint{},
+		has:     map[crdt.Dot][]crdt.Root{},
+		holds:   map[*crdt.VC]bool{},
 	}
 }
 
@@ -58,6 +68,7 @@ func (s *Store) Copy() *Store {
 	defer s.mu.Unlock()
 	c := NewStore(s.origin, s.slot)
 	c.logged, c.order = s.logged.Clone(), slices.Clone(s.order)
+	c.has, c.cut, c.load, c.merged = maps.Clone(s.has), s.cut.Clone(), s.load.clone(), s.merged
 	c.records, c.bodies, c.ends = maps.Clone(s.records), maps.Clone(s.bodies), maps.Clone(s.ends)
 	for o, l := range s.log {
 		c.log[o] = slices.Clone(l)
@@ -118,6 +129,7 @@ func (s *Store) Commit(data []byte, bodies ...crdt.Root) uint64 {
 func (s *Store) append(e comm.Entry) {
 	s.log[e.Dot.Origin] = append(s.log[e.Dot.Origin], e)
 	s.order = append(s.order, e.Dot)
+	s.has[e.Dot] = e.Bodies
 	s.logged.Set(e.Dot.Origin, e.Dot.N)
 	for _, root := range e.Bodies {
 		delete(s.staged, root)
@@ -174,12 +186,10 @@ func (s *Store) MissingBodies() []crdt.Root {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var missing []crdt.Root
-	for _, log := range s.log {
-		for i := range log {
-			for _, root := range log[i].Bodies {
-				if end, ok := s.ends[root]; !ok || len(s.bodies[root]) != end+1 {
-					missing = append(missing, root)
-				}
+	for _, bodies := range s.has {
+		for _, root := range bodies {
+			if end, ok := s.ends[root]; !ok || len(s.bodies[root]) != end+1 {
+				missing = append(missing, root)
 			}
 		}
 	}
@@ -210,16 +220,20 @@ func (s *Store) Logged() crdt.VC {
 func (s *Store) Read(o crdt.Origin, from uint64, limit int) ([]comm.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	log := s.log[o]
-	if from == 0 || from > uint64(len(log)) {
+	log, cut := s.log[o], s.cut.Get(o)
+	switch {
+	case from == 0 || from > cut+uint64(len(log)):
 		return nil, nil
+	case from <= cut:
+		return nil, fmt.Errorf("operation %d of %s is no longer in the log", from, o)
 	}
-	end, size := int(from-1), 0
-	for end < len(log) && (end == int(from-1) || size < limit) {
+	first := int(from - cut - 1)
+	end, size := first, 0
+	for end < len(log) && (end == first || size < limit) {
 		size += log[end].Size()
 		end++
 	}
-	return slices.Clone(log[from-1 : end]), nil
+	return slices.Clone(log[first:end]), nil
 }
 
 // Apply implements [comm.Store]. An operation out of order is an error, which
@@ -233,6 +247,9 @@ func (s *Store) Apply(ctx context.Context, ops []comm.Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range ops {
+		if s.cut.Has(ops[i].Dot) {
+			continue // a snapshot has brought it since
+		}
 		if err := s.allowed(&ops[i]); err != nil {
 			s.broken = err
 			return err
@@ -255,8 +272,12 @@ func (s *Store) allowed(e *comm.Entry) error {
 	return nil
 }
 
-// Cut implements [comm.Store]: nothing is ever cut off.
-func (s *Store) Cut() crdt.VC { return nil }
+// Cut implements [comm.Store]. What is cut off is up to the test: TrimLog.
+func (s *Store) Cut() crdt.VC {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut.Clone()
+}
 
 // Stable implements [comm.Store]. A vector that does not rise, or names more than
 // is here, is an error, which Err remembers.

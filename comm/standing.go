@@ -1,0 +1,64 @@
+package comm
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// standing is what this replica tells of itself beside what it has.
+func (g *Group) standing() *Standing {
+	cut := g.store.Cut()
+	g.mu.Lock()
+	joined := g.core.Joined()
+	g.mu.Unlock()
+	return &Standing{Cut: cut.AppendBinary(nil), Joined: joined, Loading: g.load.active()}
+}
+
+// stands passes on what a peer tells of itself.
+func (g *Group) stands(name string, s *Standing) error {
+	if s == nil {
+		return nil
+	}
+	cut, err := decodeVC(s.GetCut())
+	if err != nil {
+		return fmt.Errorf("beginning of the log: %w", err)
+	}
+	g.step(func(now time.Time, m *causal.Machine) {
+		m.Stands(now, name, causal.Standing{Cut: cut, Joined: s.GetJoined(), Loading: s.GetLoading()})
+	})
+	g.noteJoined()
+	g.wakeLoader()
+	return nil
+}
+
+// noteJoined remembers, once, that this replica has caught up with its subnet.
+func (g *Group) noteJoined() {
+	g.mu.Lock()
+	joined := g.core.Joined() && !g.joined
+	g.joined = g.joined || joined
+	g.mu.Unlock()
+	if !joined {
+		return
+	}
+	level.Info(g.logger).Log("msg", "caught up with the subnet")
+	if err := g.roster.note(joinedKey, true); err != nil {
+		// It will be found out again.
+		level.Warn(g.logger).Log("msg", "remember that this replica has joined", "err", err)
+	}
+	g.wakeInbound() // peers are told
+}
+
+// isNew reports whether a replica has not caught up with its subnet in any life.
+// One with operations of its own has, or had taken no writes.
+func isNew(core crdt.VC, store Store, cfg Config, r *roster) (bool, error) {
+	if cfg.Bootstrap || len(cfg.Peers) == 0 || core.Get(store.Origin()) > 0 {
+		return false, nil
+	}
+	joined, err := r.noted(joinedKey)
+	return !joined, err
+}
