@@ -103,6 +103,19 @@ func TestLag(t *testing.T) {
 	}
 }
 
+// TestPaced: every change is made and seen, in the mailbox of its pair.
+func TestPaced(t *testing.T) {
+	target := startServer(t)
+	o := testOptions(target)
+	r, err := Paced(t.Context(), PacedOptions{Options: o, B: target, Conns: 3, Rate: 300, N: 20, Max: 10 * time.Second})
+	mustPass(t, r, err)
+	for _, name := range []string{"ack", "visible after send", "visible after ack"} {
+		if row, _ := r.Row(name); row.N != 20 {
+			t.Errorf("%s: %+v", name, row)
+		}
+	}
+}
+
 func TestConns(t *testing.T) {
 	r, err := Conns(t.Context(), ConnsOptions{Options: testOptions(startServer(t)), K: 20, Parallel: 4, Idle: 0.1})
 	mustPass(t, r, err)

@@ -9,6 +9,7 @@
 //	pluto-bench conns    -addr localhost:1993 -cacert ca.pem -k 1000 -pids @pluto.pid
 //	pluto-bench bigbox   -addr localhost:1993 -cacert ca.pem -k 100000
 //	pluto-bench converge -a localhost:1993 -b localhost:2993 -cacert ca.pem
+//	pluto-bench wan      -delay 40ms,150ms
 //	pluto-bench summary  results.jsonl
 //	pluto-bench figures  -doc docs/convergence.md
 //
@@ -56,6 +57,7 @@ func subcommands() []subcommand {
 		{"conns", "what idle connections cost", conns},
 		{"bigbox", "commands on one large mailbox", bigbox},
 		{"converge", "check that two fronts of one account agree under concurrent changes", converge},
+		{"wan", "a system of its own on this machine, with distance between its nodes: lag, throughput, traffic", wide},
 		{"summary", "medians over the runs in JSON files", summary},
 		{"figures", "what convergence costs, in virtual time: tables and plots of docs/convergence.md", makeFigures},
 	}
