@@ -26,8 +26,10 @@ const maxFileErrors = 20
 //
 //	login;password-or-hash
 //	login;password-or-hash;id
+//	login;password-or-hash;id;quota
 //
-// The ID is the line's number, counted from 1, or the third field. Blank lines
+// The ID is the line's number, counted from 1, or the third field if that is not
+// empty. The quota is "10GiB", "10GiB/50000" (messages) or "/50000". Blank lines
 // and lines that begin with # are ignored but counted. Logins and IDs occur
 // once. Logins are compared as they are, upper and lower case being different.
 //
@@ -54,6 +56,7 @@ type userTable struct {
 type fileUser struct {
 	id     uint32
 	stored string // parses: that was tried
+	quota  Quota
 }
 
 // OpenFile reads the file at path. separator stands between the fields of a
@@ -182,8 +185,8 @@ func parseUsers(content string, separator byte) (*userTable, error) {
 // parseUser reads one line.
 func parseUser(line string, separator byte, number int) (login string, u fileUser, f Format, err error) {
 	fields := strings.Split(line, string(separator))
-	if len(fields) != 2 && len(fields) != 3 {
-		return "", u, "", fmt.Errorf("%d fields; write login%cpassword, or login%[2]cpassword%[2]cID (a password that contains %[2]c needs to be a hash)", len(fields), separator)
+	if len(fields) < 2 || len(fields) > 4 {
+		return "", u, "", fmt.Errorf("%d fields; write login%cpassword, or login%[2]cpassword%[2]cID, or login%[2]cpassword%[2]cID%[2]cquota (a password that contains %[2]c needs to be a hash)", len(fields), separator)
 	}
 	login = fields[0]
 	if !validLogin(login) || login != strings.TrimSpace(login) {
@@ -193,8 +196,13 @@ func parseUser(line string, separator byte, number int) (login string, u fileUse
 	if err != nil {
 		return "", u, "", fmt.Errorf("password of %q: %w", login, err)
 	}
-	u = fileUser{id: uint32(number), stored: fields[1]}
-	if len(fields) == 3 {
+	u = fileUser{id: uint32(number), stored: fields[1], quota: saysNothing}
+	if len(fields) == 4 {
+		if u.quota, err = parseQuota(fields[3]); err != nil {
+			return "", u, "", fmt.Errorf("quota of %q: %w", login, err)
+		}
+	}
+	if len(fields) == 3 || len(fields) == 4 && strings.TrimSpace(fields[2]) != "" {
 		id, err := strconv.ParseUint(strings.TrimSpace(fields[2]), 10, 32)
 		if err != nil || id == 0 {
 			// The field is not shown: it may be the end of a password.

@@ -89,7 +89,7 @@ func TestFile(t *testing.T) {
 func TestFileErrors(t *testing.T) {
 	for _, test := range []struct{ name, content, want string }{
 		{"no separator", "a;x\nuser2\n", "line 2: 1 fields; write login;password"},
-		{"too many", "user1;pa;ss;word\n", "line 1: 4 fields"},
+		{"too many", "user1;pa;ss;wo;rd\n", "line 1: 5 fields"},
 		{"third field", "user1;pa;ss\n", `line 1: the third field of "user1" is not a user ID from 1 to 4294967295`},
 		{"ID 0", "user1;pass;0\n", "is not a user ID"},
 		{"large ID", "user1;pass;4294967296\n", "is not a user ID"},

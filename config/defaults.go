@@ -10,6 +10,8 @@ const (
 	DefaultGreeting           = "Pluto ready."
 	DefaultHierarchySeparator = "."
 	DefaultMaxMessageSize     = 64 * MiB
+	DefaultQuotaStorage       = Size(0) // no limit
+	DefaultQuotaMessages      = 0       // no limit
 
 	DefaultPublicCertLoc = "private/public-distributor-cert.pem"
 	DefaultPublicKeyLoc  = "private/public-distributor-key.pem"
@@ -37,6 +39,10 @@ const (
 const (
 	minMessageSize = 64 * KiB
 	maxMessageSize = 1 * GiB
+
+	maxQuotaStorage  = 1 << 20 * GiB
+	maxQuotaMessages = 1 << 40
+
 	maxNameLen     = 64
 	maxGreetingLen = 200
 	// MaxSlot is the largest slot of a replica in its subnet; the smallest is 1.

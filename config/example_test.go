@@ -34,7 +34,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defaults := []string{"RootCertLoc", "Greeting", "HierarchySeparator", "MaxMessageSize",
+	defaults := []string{"RootCertLoc", "Greeting", "HierarchySeparator", "MaxMessageSize", "QuotaStorage", "QuotaMessages",
 		"ListenStartTLSAddr", "ListenLMTPAddr", "PublicCertLoc", "PublicKeyLoc", "InternalCertLoc", "InternalKeyLoc",
 		"AuthAdapter", "Separator", "MaxConnections", "MaxConnectionsPerUser", "MaxAuthFailures", "LoginTimeout", "IdleTimeout",
 		"CertLoc", "KeyLoc", "DataRoot", "AckPeers", "AckTimeout", "AckStrict"}

@@ -99,6 +99,8 @@ func readIMAP(t *table, f *file) IMAP {
 		Greeting:           t.str("Greeting", DefaultGreeting),
 		HierarchySeparator: DefaultHierarchySeparator[0],
 		MaxMessageSize:     t.size("MaxMessageSize", DefaultMaxMessageSize, minMessageSize, maxMessageSize),
+		QuotaStorage:       t.size("QuotaStorage", DefaultQuotaStorage, 0, maxQuotaStorage),
+		QuotaMessages:      t.int("QuotaMessages", DefaultQuotaMessages, 0, maxQuotaMessages),
 	}
 	if !isGreeting(i.Greeting) {
 		t.bad("Greeting", "write 1 to %d printable ASCII characters, the first not '['", maxGreetingLen)

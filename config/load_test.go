@@ -25,6 +25,7 @@ RootCertLoc = "pki/root.pem"
 [IMAP]
 HierarchySeparator = "/"
 MaxMessageSize = "1MiB"
+QuotaStorage = "2GiB"
 [Distributor]
 Name = "eu-distributor"
 ListenMailAddr = ":993"
@@ -77,6 +78,8 @@ func TestParse(t *testing.T) {
 	}{
 		{"separator", c.IMAP.HierarchySeparator, byte('/')},
 		{"size", c.IMAP.MaxMessageSize, MiB},
+		{"quota", c.IMAP.QuotaStorage, 2 * GiB},
+		{"quota of messages", c.IMAP.QuotaMessages, int64(DefaultQuotaMessages)},
 		{"greeting", c.IMAP.Greeting, DefaultGreeting},
 		{"root", c.RootCertLoc, "/etc/pluto/pki/root.pem"},
 		{"lmtp", c.Distributor.ListenLMTPAddr, "unix:/etc/pluto/run/lmtp"},
@@ -117,12 +120,14 @@ func TestProblems(t *testing.T) {
 		{"wrong case", "UserStart", "userstart", []string{"Workers.worker-1.UserStart: missing", "Workers.worker-1.userstart: unknown key; did you mean UserStart?"}},
 		{"string for number", "UserStart = 1", `UserStart = "1"`, []string{`Workers.worker-1.UserStart = "1": not a whole number`}},
 		{"value for table", "[Workers.worker-1.Failover]\nus-worker-1 = \"127.0.0.1:20101\"", "[Workers.worker-1.Failover]\nus-worker-1 = 7", []string{"Workers.worker-1.Failover.us-worker-1 = 7: not a string"}},
-		{"syntax", "UserEnd = 1000", "UserEnd = ", []string{"line 17: "}},
+		{"syntax", "UserEnd = 1000", "UserEnd = ", []string{"line 18: "}},
 		{"separator", `HierarchySeparator = "/"`, `HierarchySeparator = "\\"`, []string{`IMAP.HierarchySeparator = "\\": write "." or "/"`}},
 		{"greeting", "[IMAP]", "[IMAP]\nGreeting = \"[ALERT] x\"", []string{`IMAP.Greeting = "[ALERT] x": write 1 to 200`}},
 		{"greeting injects", "[IMAP]", "[IMAP]\nGreeting = \"x\\r\\n* BAD\"", []string{"IMAP.Greeting = \"x\\r\\n* BAD\": contains a control character"}},
 		{"size", `"1MiB"`, `"1 mebibyte"`, []string{`IMAP.MaxMessageSize = "1 mebibyte": not a size; write a number and a unit`}},
 		{"small size", `"1MiB"`, `"1KiB"`, []string{`IMAP.MaxMessageSize = "1KiB": not between 64KiB and 1GiB`}},
+		{"quota", `"2GiB"`, `"-2GiB"`, []string{`IMAP.QuotaStorage = "-2GiB": not a size`}},
+		{"quota of messages", "[IMAP]", "[IMAP]\nQuotaMessages = -1", []string{`IMAP.QuotaMessages = -1: not between 0 and`}},
 		{"range backwards", "UserStart = 1\n", "UserStart = 2000\n", []string{"Workers.worker-1.UserEnd = 1000: smaller than UserStart = 2000"}},
 		{"range from 0", "UserStart = 1\n", "UserStart = 0\n", []string{"Workers.worker-1.UserStart = 0: not between 1 and 4294967295"}},
 		{"range unlike storage's", "[Storage.Users.subnet-2]", "[Storage.Users.subnet-1]\nStart = 1\nEnd = 999\n[Storage.Users.subnet-2]", []string{"Storage.Users.subnet-1 = 1-999: Workers.worker-1, which is in subnet-1, has users 1-1000"}},

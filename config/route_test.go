@@ -81,6 +81,8 @@ func TestCheckTogether(t *testing.T) {
 		{"UserEnd = 1000", "UserEnd = 999", "us.toml: Workers.worker-1 = 1-999: users of subnet-1; eu.toml: Workers.worker-1 has 1-1000: make them equal"},
 		{`Separator = "/"`, `Separator = "."`, `us.toml: IMAP.HierarchySeparator = ".": '/' in eu.toml`},
 		{`"1MiB"`, `"2MiB"`, `us.toml: IMAP.MaxMessageSize = 2MiB: 1MiB in eu.toml`},
+		{`"2GiB"`, `"1GiB"`, `us.toml: IMAP.QuotaStorage = 1GiB: 2GiB in eu.toml`},
+		{`[IMAP]`, "[IMAP]\nQuotaMessages = 7", `us.toml: IMAP.QuotaMessages = 7: 0 in eu.toml`},
 		{"Name = \"us-distributor\"", "Name = \"eu-distributor\"", `us.toml: Distributor.Name = "eu-distributor": the name of eu.toml's distributor too`},
 		{`Leader = "us-worker-1"`, `Leader = "eu-worker-1"`, `us.toml: Workers.worker-1 = "eu-worker-1": leader of subnet-1; eu.toml: Workers.worker-1 has "us-worker-1"`},
 		{"Slot = 4", "Slot = 5", "us.toml: Storage.SyncAddrs.subnet-2.Slot = 5: eu.toml: Storage says another of the same node"},

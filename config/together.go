@@ -25,6 +25,12 @@ func compareIMAP(p *problems, a, b *Config) {
 	if a.IMAP.MaxMessageSize != b.IMAP.MaxMessageSize {
 		p.add(a.Path+": IMAP.MaxMessageSize", a.IMAP.MaxMessageSize, "%v in %s; make them equal", b.IMAP.MaxMessageSize, b.Path)
 	}
+	if a.IMAP.QuotaStorage != b.IMAP.QuotaStorage {
+		p.add(a.Path+": IMAP.QuotaStorage", a.IMAP.QuotaStorage, "%v in %s; make them equal", b.IMAP.QuotaStorage, b.Path)
+	}
+	if a.IMAP.QuotaMessages != b.IMAP.QuotaMessages {
+		p.add(a.Path+": IMAP.QuotaMessages", a.IMAP.QuotaMessages, "%v in %s; make them equal", b.IMAP.QuotaMessages, b.Path)
+	}
 }
 
 // compareNames finds names that two nodes have. Storage is one node that may

@@ -26,6 +26,11 @@ type IMAP struct {
 	Greeting           string
 	HierarchySeparator byte // '.' or '/'
 	MaxMessageSize     Size // advertised as APPENDLIMIT (RFC 7889)
+
+	// What the mail of a user may take in all (RFC 9208) unless the directory
+	// says otherwise of him; 0: no limit.
+	QuotaStorage  Size
+	QuotaMessages int64
 }
 
 // Authentication adapters.

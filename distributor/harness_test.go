@@ -82,6 +82,15 @@ func (a fakeAuth) Authenticate(_ context.Context, login, password string) (uint3
 	return n, login, nil
 }
 
+// Quota says of user1 that he may have 1000 bytes, and so on.
+func (a fakeAuth) Quota(_ context.Context, login string) (auth.Quota, error) {
+	var n int64
+	if _, err := fmt.Sscanf(login, "user%d", &n); err != nil {
+		return auth.Quota{}, err
+	}
+	return auth.Quota{Storage: 1000 * n, Messages: auth.NoQuota}, nil
+}
+
 // fakeNode is a node that can be stopped and started again.
 type fakeNode struct {
 	t      testing.TB

@@ -59,7 +59,13 @@ func (c *client) verify(tag, login, password string) (*identified, error) {
 		return nil, nil
 	}
 	throttle.Succeeded(c.remote, login)
-	return c.admit(tag, user, canonical), nil
+	quota, err := auth.QuotaOf(ctx, c.server.opts.Auth, canonical)
+	if err != nil {
+		level.Error(c.log).Log("msg", "cannot look up a quota", "user", user, "err", err)
+		c.failed(tag, loginAuthDown, "[UNAVAILABLE] Cannot look up the account at the moment")
+		return nil, nil
+	}
+	return c.admit(tag, user, canonical, quota), nil
 }
 
 // wrongPassword answers a wrong login or password, and ends the connection
@@ -75,12 +81,12 @@ func (c *client) wrongPassword(tag string) error {
 
 // admit opens the session of a user whose password was right. It returns nil
 // when that is not possible, which the client has been told.
-func (c *client) admit(tag string, user uint32, login string) *identified {
+func (c *client) admit(tag string, user uint32, login string, quota auth.Quota) *identified {
 	if !c.server.users.enter(user) {
 		c.failed(tag, loginLimit, "[LIMIT] Too many connections of this user")
 		return nil
 	}
-	session, err := c.openFor(tag, user, login)
+	session, err := c.openFor(tag, user, login, quota)
 	switch {
 	case err == nil:
 		c.server.metrics.logins.WithLabelValues(loginOK).Inc()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+	"github.com/go-pluto/pluto/auth"
 	"github.com/go-pluto/pluto/imap/tunnel"
 	"github.com/go-pluto/pluto/imap/wire"
 )
@@ -397,10 +398,11 @@ func (c *client) saslResponse(cmd *wire.Command, wanted bool) (string, error) {
 }
 
 // openFor opens the session of a user who is who he says.
-func (c *client) openFor(tag string, user uint32, login string) (*opened, error) {
+func (c *client) openFor(tag string, user uint32, login string, quota auth.Quota) (*opened, error) {
 	open := &tunnel.Open{
 		UserId: user, Login: login, Tag: tag, Session: newSessionID(),
 		Remote: c.raw.RemoteAddr().String(), Tls: c.secure, ClientId: c.id,
+		QuotaStorage: limit(quota.Storage), QuotaMessages: limit(quota.Messages),
 	}
 	session, err := c.server.replicas.open(c.ctx, c.server.opts.Route(user), open)
 	if err != nil {
@@ -408,4 +410,13 @@ func (c *client) openFor(tag string, user uint32, login string) (*opened, error)
 	}
 	level.Info(c.log).Log("msg", "session opened", "user", user, "login", login, "replica", session.replica.Name)
 	return session, nil
+}
+
+// limit returns a limit as it is in an Open: absent if nothing is said of it.
+func limit(n int64) *uint64 {
+	if n == auth.NoQuota {
+		return nil
+	}
+	l := uint64(n)
+	return &l
 }

@@ -38,7 +38,7 @@ func TestOpen(t *testing.T) {
 	c.expect("a.1 OK")
 	o := <-opens
 	if o.UserId != 9 || o.Login != "user9" || o.Tag != "a.1" || !o.Tls || len(o.Session) != 16 || o.Checkpoint != nil ||
-		o.ClientId != `("name" "Mail")` || o.Remote != c.raw.LocalAddr().String() {
+		o.QuotaStorage == nil || *o.QuotaStorage != 9000 || o.QuotaMessages != nil || o.ClientId != `("name" "Mail")` || o.Remote != c.raw.LocalAddr().String() {
 		t.Errorf("open: %v", o)
 	}
 }

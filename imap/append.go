@@ -29,7 +29,7 @@ func (s *session) append(c *wire.Command) error {
 		}
 	}()
 	for len(batch) == 0 || !c.EOL() {
-		m, err := s.receive(c, name)
+		m, err := s.receive(c, destination{name, -1})
 		if m.Staging != nil {
 			batch = append(batch, m)
 		}
@@ -45,10 +45,16 @@ func (s *session) append(c *wire.Command) error {
 	return nil
 }
 
+// destination is where a message is to be added.
+type destination struct {
+	name  string // of the mailbox
+	frees int64  // the size of the message that it replaces, -1 if it replaces none
+}
+
 // receive reads one message of an APPEND with its flags and date: a literal, or
 // parts to catenate. The staging, if there is one, is the caller's to discard
 // even when there is an error.
-func (s *session) receive(c *wire.Command, name string) (NewMessage, error) {
+func (s *session) receive(c *wire.Command, to destination) (NewMessage, error) {
 	m, err := readAppendOptions(c)
 	if err != nil {
 		return NewMessage{}, err
@@ -61,17 +67,17 @@ func (s *session) receive(c *wire.Command, name string) (NewMessage, error) {
 	}
 	switch strings.ToUpper(word) {
 	case "":
-		return s.receiveLiteral(c, name, m)
+		return s.receiveLiteral(c, to, m)
 	case "UTF8": // RFC 6855 section 4
 		if err := openUTF8(c); err != nil {
 			return m, err
 		}
-		if m, err = s.receiveLiteral(c, name, m); err == nil {
+		if m, err = s.receiveLiteral(c, to, m); err == nil {
 			err = c.Expect(')')
 		}
 		return m, err
 	case "CATENATE":
-		return m, s.catenate(c, name, &m)
+		return m, s.catenate(c, to, &m)
 	}
 	return m, badSyntax("Expected a literal, UTF8 or CATENATE")
 }
@@ -91,12 +97,12 @@ func openUTF8(c *wire.Command) error {
 }
 
 // receiveLiteral reads the literal of a message with these flags and date.
-func (s *session) receiveLiteral(c *wire.Command, name string, m NewMessage) (NewMessage, error) {
+func (s *session) receiveLiteral(c *wire.Command, to destination, m NewMessage) (NewMessage, error) {
 	literal, err := c.Literal()
 	if err != nil {
 		return NewMessage{}, err
 	}
-	if err := s.acceptable(literal, name); err != nil {
+	if err := s.acceptable(literal, to); err != nil {
 		literal.Refuse()
 		return NewMessage{}, err
 	}
@@ -137,26 +143,28 @@ func readAppendOptions(c *wire.Command) (m NewMessage, err error) {
 var errEmptyMessage = &refusal{"CANNOT", "A message cannot be empty"}
 
 // acceptable says why a message is not to be taken.
-func (s *session) acceptable(l *wire.LiteralReader, name string) error {
+func (s *session) acceptable(l *wire.LiteralReader, to destination) error {
 	switch {
 	case l.Size > s.opts.MaxMessageSize:
 		return ErrTooBig
 	case l.Size == 0:
 		return errEmptyMessage
 	}
-	return s.destined(l, name)
+	return s.destined(l, to)
 }
 
 // destined says why a literal is of no use, because of the mailbox it is for.
-func (s *session) destined(l *wire.LiteralReader, name string) error {
-	if err := s.validName(name); err != nil {
+func (s *session) destined(l *wire.LiteralReader, to destination) error {
+	if err := s.validName(to.name); err != nil {
 		return err
 	}
 	if l.NonSync && l.Size < checkedLiteral {
 		return nil
 	}
-	_, err := s.account.Status(s.ctx, name)
-	return tryCreate(err)
+	if _, err := s.account.Status(s.ctx, to.name); err != nil {
+		return tryCreate(err)
+	}
+	return s.room(l.Size, to.frees)
 }
 
 // transfer copies a literal to the store. An error of the client's stream and

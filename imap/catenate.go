@@ -13,21 +13,21 @@ import (
 
 // catenate: RFC 4469. It reads the parts of a message, after the word, and puts
 // them together in m.Staging. No \Seen flag is set.
-func (s *session) catenate(c *wire.Command, name string, m *NewMessage) error {
+func (s *session) catenate(c *wire.Command, to destination, m *NewMessage) error {
 	if err := c.SP(); err != nil {
 		return err
 	}
 	if err := c.Expect('('); err != nil {
 		return err
 	}
-	if err := s.validName(name); err != nil {
+	if err := s.validName(to.name); err != nil {
 		return err
 	}
 	var err error
 	if m.Staging, err = s.account.Stage(s.ctx, 0); err != nil {
 		return fmt.Errorf("stage a message: %w", err)
 	}
-	t := catenation{session: s, name: name, to: m.Staging}
+	t := catenation{session: s, dest: to, to: m.Staging}
 	for {
 		if err := t.part(c); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (s *session) catenate(c *wire.Command, name string, m *NewMessage) error {
 // catenation is a message that is being put together.
 type catenation struct {
 	*session
-	name   string // of the mailbox that it is for
+	dest   destination
 	to     io.Writer
 	size   int64
 	binary bool // one of its literals was
@@ -92,7 +92,7 @@ func (t *catenation) text(c *wire.Command) error {
 	}
 	t.binary = t.binary || literal.Binary
 	if err = t.add(literal.Size); err == nil {
-		err = t.destined(literal, t.name)
+		err = t.destined(literal, t.dest)
 	}
 	if err != nil {
 		literal.Refuse()

@@ -52,6 +52,9 @@ func init() { // the tables refer to handlers that refer to the tables
 		"ENABLE":     {anyState, syncAll, (*session).enable, "ENABLE completed"},
 		"NAMESPACE":  {anyState, syncAll, (*session).namespace, "NAMESPACE completed"},
 
+		"GETQUOTA":       {anyState, syncAll, (*session).getQuota, "GETQUOTA completed"},
+		"GETQUOTAROOT":   {anyState, syncAll, (*session).getQuotaRoot, "GETQUOTAROOT completed"},
+		"SETQUOTA":       {anyState, syncAll, (*session).setQuota, "SETQUOTA completed"},
 		"COMPRESS":       {anyState, syncAll, (*session).compress, "DEFLATE active"},
 		"UNAUTHENTICATE": {anyState, syncNone, (*session).unauthenticate, "UNAUTHENTICATE completed"},
 

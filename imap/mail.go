@@ -82,6 +82,9 @@ type Account interface {
 	// others as destinations need none).
 	Select(ctx context.Context, name string, readOnly bool) (Mailbox, error)
 
+	// Quota returns how much mail the account has and may have.
+	Quota(ctx context.Context) (Quota, error)
+
 	// Stage takes the bytes of a message before it is appended. size is what
 	// the client announced.
 	Stage(ctx context.Context, size int64) (Staging, error)
@@ -138,6 +141,19 @@ type Status struct {
 	HighestModSeq                     ModSeq
 	Size                              uint64
 	MailboxID                         string
+
+	deletedSize uint64 // of the messages with \Deleted; the engine's to find out
+}
+
+// Quota is how much mail an account has and may have (RFC 9208 section 5).
+type Quota struct {
+	Storage  Resource // in bytes
+	Messages Resource
+}
+
+// Resource is what is used of something that may be limited.
+type Resource struct {
+	Used, Limit uint64 // Limit 0: there is none
 }
 
 // Staging receives one message. Write may be called any number of times.

@@ -25,7 +25,8 @@ func (s *session) replaceMessage(c *wire.Command, uid bool) error {
 	case place < 0:
 		return &refusal{"NONEXISTENT", "No message has that UID"}
 	}
-	m, err := s.receive(c, to)
+	b.told.At(place, &s.scratch)
+	m, err := s.receive(c, destination{to, s.scratch.Size})
 	if m.Staging != nil {
 		defer m.Staging.Discard()
 	}

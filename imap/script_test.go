@@ -70,6 +70,9 @@ func TestScripts(t *testing.T) {
 			if name == "fault" {
 				s.store.Fail = faults()
 			}
+			if name == "quota" {
+				s.store.Limits.Storage.Limit, s.store.Limits.Messages.Limit = 4096, 3
+			}
 			imaptest.Run(t, file, func(t *testing.T, _ string) net.Conn { return s.dial(t, t.Context()) })
 		})
 	}

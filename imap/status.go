@@ -24,7 +24,10 @@ var statusItems = [...]struct {
 	{"APPENDLIMIT", func(s *session, _ *Status) uint64 { return uint64(s.opts.MaxMessageSize) }},
 	{"HIGHESTMODSEQ", func(_ *session, st *Status) uint64 { return uint64(st.HighestModSeq) }},
 	{"MAILBOXID", nil},
+	{deletedStorage, func(_ *session, st *Status) uint64 { return st.deletedSize }},
 }
+
+const deletedStorage = "DELETED-STORAGE" // RFC 9208 section 4.1.5
 
 // statusSet is a set of statusItems.
 type statusSet uint16
@@ -95,6 +98,11 @@ func (s *session) tellStatus(name string, items statusSet) error {
 	}
 	if b := s.box; b != nil && b.mailbox.MailboxID() == st.MailboxID {
 		st.Recent += uint32(b.countRecent()) // those that it has taken from all others
+	}
+	if item, _ := statusItem(deletedStorage); items&item != 0 && st.Deleted > 0 {
+		if st.deletedSize, err = s.deletedStorage(name); err != nil {
+			return err
+		}
 	}
 	buf := append(s.out.buf, "* STATUS "...)
 	buf = s.appendMailbox(buf, name)

@@ -101,6 +101,14 @@ func (a account) Select(ctx context.Context, name string, readOnly bool) (imap.M
 	return mailbox{m}, nil
 }
 
+func (a account) Quota(ctx context.Context) (imap.Quota, error) {
+	limit, used, err := a.Account.Usage(ctx)
+	return imap.Quota{
+		Storage:  imap.Resource{Used: used.Storage, Limit: limit.Storage},
+		Messages: imap.Resource{Used: used.Messages, Limit: limit.Messages},
+	}, toEngine(err)
+}
+
 func (a account) Stage(ctx context.Context, size int64) (imap.Staging, error) {
 	s, err := a.Account.Stage(ctx, size)
 	if err != nil {

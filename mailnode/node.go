@@ -127,6 +127,9 @@ func (n *Node) openReplicas(ctx context.Context) (err error) {
 		n.members = append(n.members, m)
 	}
 	sessions := &service{members: n.members, options: imapOptions(n.opts.Config, n.registry), logger: n.logger}
+	sessions.quota = mailstore.Amount{
+		Storage: uint64(n.opts.Config.IMAP.QuotaStorage), Messages: uint64(n.opts.Config.IMAP.QuotaMessages),
+	}
 	n.tunnels = tunnel.NewServer(sessions.run)
 	for _, m := range n.members {
 		m.group.Start(context.WithoutCancel(ctx)) // ended by Stop

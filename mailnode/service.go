@@ -13,12 +13,14 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 	"github.com/go-pluto/pluto/imap"
 	"github.com/go-pluto/pluto/imap/tunnel"
+	"github.com/go-pluto/pluto/mailstore"
 )
 
 // service runs the sessions that distributors open.
 type service struct {
 	members []*member
 	options imap.Options
+	quota   mailstore.Amount // of users of whom the directory says nothing
 	logger  log.Logger
 }
 
@@ -84,7 +86,20 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
 	}
 	a.Fence(fence)
+	a.SetQuota(s.quotaOf(open))
 	return a, nil
+}
+
+// quotaOf returns the limits of a user.
+func (s *service) quotaOf(open *tunnel.Open) mailstore.Amount {
+	limit := s.quota
+	if open.QuotaStorage != nil {
+		limit.Storage = open.GetQuotaStorage()
+	}
+	if open.QuotaMessages != nil {
+		limit.Messages = open.GetQuotaMessages()
+	}
+	return limit
 }
 
 // catchUp waits, for a second at most, until what the peers in reach have is here

@@ -14,6 +14,9 @@ import (
 func (s *Account) Deliver(ctx context.Context, name string, messages []NewMessage) error {
 	hold := s.a.r.opts.HoldDown.Milliseconds()
 	_, err := s.add(ctx, name, messages, func(t *tx, box crdt.MailboxID, added []crdt.Added) ([]crdt.Payload, error) {
+		if err := s.fits(t, amount(added), Amount{}); err != nil {
+			return nil, err
+		}
 		return payload(t.site().PrepareDelivery(box, added, hold))
 	}, nil)
 	if err != nil {

@@ -341,6 +341,9 @@ func (m *Mailbox) Copy(ctx context.Context, messages []crdt.Tag, to string) (App
 		if err != nil || len(added) == 0 {
 			return nil, err
 		}
+		if err := m.s.fits(t, amount(added), Amount{}); err != nil {
+			return nil, err
+		}
 		out.Source = upTo(len(added))
 		p, err := payload(t.site().PrepareAppend(dst, added, false))
 		out.UIDs = newUIDs(p)

@@ -197,6 +197,9 @@ type Appended struct {
 // Append adds staged messages to a mailbox, all or none.
 func (s *Account) Append(ctx context.Context, name string, messages []NewMessage) (Appended, error) {
 	prepare := func(t *tx, box crdt.MailboxID, added []crdt.Added) ([]crdt.Payload, error) {
+		if err := s.fits(t, amount(added), Amount{}); err != nil {
+			return nil, err
+		}
 		return payload(t.site().PrepareAppend(box, added, true))
 	}
 	out, err := s.add(ctx, name, messages, prepare, (*tx).announce)

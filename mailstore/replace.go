@@ -12,12 +12,19 @@ import (
 // message is gone.
 func (m *Mailbox) Replace(ctx context.Context, message crdt.Tag, to string, by NewMessage) (Appended, *View, error) {
 	prepare := func(t *tx, box crdt.MailboxID, added []crdt.Added) ([]crdt.Payload, error) {
-		targets, err := t.present(m.box.id, []crdt.Tag{message}, nil)
+		var less Amount
+		targets, err := t.present(m.box.id, []crdt.Tag{message}, func(_ int, x *crdt.Message) bool {
+			less = Amount{Storage: x.Size, Messages: 1}
+			return true
+		})
 		if err != nil {
 			return nil, err
 		}
 		if len(targets) == 0 {
 			return nil, ErrExpunged
+		}
+		if err := m.s.fits(t, amount(added), less); err != nil {
+			return nil, err
 		}
 		put, err := t.site().PrepareAppend(box, added, true)
 		if err != nil {

@@ -28,6 +28,7 @@ type Account struct {
 	fence   func() error
 	failed  []int   // by the change that is being prepared
 	wrote   crdt.VC // of each replica the last operation of this session
+	quota   Amount  // limits of what this session adds to
 	selects map[*Mailbox]struct{}
 	closed  bool
 }

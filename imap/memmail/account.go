@@ -309,6 +309,9 @@ func (a *session) Append(_ context.Context, name string, messages []imap.NewMess
 	for i, n := range messages {
 		added[i] = a.newMessage(n)
 	}
+	if err := a.fits(added, nil); err != nil {
+		return imap.Appended{}, err
+	}
 	return imap.Appended{UIDValidity: b.uidValidity, UIDs: a.addMessages(b, added)}, nil
 }
 

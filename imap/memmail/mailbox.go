@@ -211,6 +211,9 @@ func (m *mailbox) Copy(_ context.Context, keys []imap.MessageKey, to string) (im
 	if len(found) < len(keys) {
 		return imap.Appended{}, fmt.Errorf("copy to %q: %w", to, imap.ErrExpunged)
 	}
+	if err := m.account.fits(found, nil); err != nil {
+		return imap.Appended{}, err
+	}
 	return m.copyTo(b, keys, found), nil
 }
 
@@ -242,10 +245,15 @@ func (m *mailbox) Replace(_ context.Context, key imap.MessageKey, to string, by 
 		return imap.Appended{}, nil, err
 	}
 	keys := []imap.MessageKey{key}
-	if len(m.find(keys)) == 0 {
+	gone := m.find(keys)
+	if len(gone) == 0 {
 		return imap.Appended{}, nil, fmt.Errorf("replace: %w", imap.ErrExpunged)
 	}
-	uids := m.account.addMessages(b, []imap.Message{m.account.newMessage(by)})
+	added := []imap.Message{m.account.newMessage(by)}
+	if err := m.account.fits(added, gone); err != nil {
+		return imap.Appended{}, nil, err
+	}
+	uids := m.account.addMessages(b, added)
 	m.account.expunge(m.box, keys)
 	return imap.Appended{UIDValidity: b.uidValidity, UIDs: uids}, m.box.view, nil
 }

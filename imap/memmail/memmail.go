@@ -30,6 +30,8 @@ type Store struct {
 	Fail func(operation string) error
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
+	// Limits are what each account may have; only the limits of it count.
+	Limits imap.Quota
 
 	separator string
 
