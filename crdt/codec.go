@@ -9,6 +9,7 @@ import (
 
 // Encodings begin with a version byte. A newer version than a reader knows is
 // ErrVersion, so that the account waits for an upgrade instead of being read wrongly.
+// Of an operation the header that follows it is the same in every version.
 const (
 	opVersion     = 1
 	recordVersion = 1

@@ -3,6 +3,7 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Header is the part of an operation that replication needs.
@@ -71,6 +72,7 @@ func (op *Op) AppendBinary(dst []byte) ([]byte, error) {
 // memory it takes is bounded by a small multiple of the input's length.
 func DecodeOp(b []byte) (*Op, error) {
 	r := reader{b: b}
+	r.version(opVersion)
 	h := r.header()
 	op := &Op{Dot: h.Dot, Deps: h.Deps, Time: h.Time, Account: h.Account}
 	r.origins, r.own = op.Deps, op.Dot.Origin
@@ -100,9 +102,12 @@ func DecodeOp(b []byte) (*Op, error) {
 }
 
 // DecodeHeader reads just the header of an encoded operation, also of one whose
-// kind this version does not know.
+// kind this version does not know, or that was written by a newer version: the
+// header is the same in all of them, so that such an operation can be logged and
+// passed on, and its account be found.
 func DecodeHeader(b []byte) (Header, error) {
 	r := reader{b: b}
+	r.version(math.MaxUint8)
 	h := r.header()
 	if r.err != nil {
 		return Header{}, fmt.Errorf("decode header: %w", r.err)
@@ -111,7 +116,6 @@ func DecodeHeader(b []byte) (Header, error) {
 }
 
 func (r *reader) header() Header {
-	r.version(opVersion)
 	h := Header{Dot: r.dot(), Time: r.time(), Account: AccountID(r.uint32())}
 	h.Deps = r.vector()
 	return h

@@ -40,7 +40,10 @@ func openTestService(t *testing.T) *service {
 			t.Error(err)
 		}
 	})
-	replica, err := store.Replica(mailstore.ReplicaOptions{Subnet: "s", Slot: 1, Leader: true, Separator: '.', Policy: crdt.DefaultPolicy()})
+	subnet := config.Subnet{Name: "s", Slot: 1, Users: config.UserRange{Start: 1, End: 10}}
+	m := &member{subnet: subnet, primary: true}
+	replica, err := store.Replica(mailstore.ReplicaOptions{Subnet: "s", Slot: 1, Leader: true, Separator: '.',
+		Policy: crdt.DefaultPolicy(), Quarantined: m.present.dismiss})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +54,8 @@ func openTestService(t *testing.T) *service {
 	replica.SetReplicator(group)
 	group.Start(t.Context())
 	t.Cleanup(group.Close)
-	subnet := config.Subnet{Name: "s", Slot: 1, Users: config.UserRange{Start: 1, End: 10}}
-	return &service{members: []*member{{subnet: subnet, primary: true, replica: replica, group: group}},
-		options: imap.Options{Separator: '.'}, logger: log.NewNopLogger()}
+	m.replica, m.group = replica, group
+	return &service{members: []*member{m}, options: imap.Options{Separator: '.'}, logger: log.NewNopLogger()}
 }
 
 // A message has been taken when the lease lapses, and is not committed; nor is
@@ -112,16 +114,17 @@ func TestLateCommandIsNotExecuted(t *testing.T) {
 // fencedNode is a service whose clock a test moves, behind a tunnel whose
 // distributor it plays.
 type fencedNode struct {
-	t      *testing.T
-	passed atomic.Int64
-	client tunnel.NodeClient
+	t       *testing.T
+	passed  atomic.Int64
+	client  tunnel.NodeClient
+	service *service
 }
 
 func startFencedNode(t *testing.T) *fencedNode {
 	t.Helper()
-	n := &fencedNode{t: t}
+	n := &fencedNode{t: t, service: openTestService(t)}
 	start := time.Unix(1700000000, 0)
-	tunnels := tunnel.NewServerAt(openTestService(t).run, func() time.Time { return start.Add(time.Duration(n.passed.Load())) })
+	tunnels := tunnel.NewServerAt(n.service.run, func() time.Time { return start.Add(time.Duration(n.passed.Load())) })
 	server := grpc.NewServer(tunnel.ServerOptions()...)
 	tunnel.RegisterNodeServer(server, tunnels)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -66,6 +66,7 @@ type member struct {
 	primary bool // users come here first, unless this node's region has lost its worker
 	replica *mailstore.Replica
 	group   *comm.Group
+	present present
 }
 
 // Start opens the node's disk, starts replication and listens. It waits for no
@@ -140,6 +141,7 @@ func (n *Node) openReplicas(ctx context.Context) (err error) {
 // join opens the replica of a subnet and prepares its replication.
 func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error) {
 	leader, rank := leadership(n.opts.Node.Name, subnet)
+	m := &member{subnet: subnet, primary: n.opts.Node.Role == config.RoleWorker}
 	replica, err := n.store.Replica(mailstore.ReplicaOptions{
 		Subnet:         subnet.Name,
 		Slot:           crdt.Slot(subnet.Slot),
@@ -150,6 +152,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		KeepLog:        true, // snapshots are not carried between nodes yet
 		Replaces:       n.opts.Replaces != 0,
 		MaxMessageSize: int64(n.opts.Config.IMAP.MaxMessageSize),
+		Quarantined:    m.present.dismiss,
 	})
 	if err != nil {
 		return nil, err
@@ -183,8 +186,8 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 	replica.SetReplicator(group)
 	replica.SetBodySource(group)
 	replica.SetBodySink(group)
-	primary := n.opts.Node.Role == config.RoleWorker
-	return &member{subnet: subnet, primary: primary, replica: replica, group: group}, nil
+	m.replica, m.group = replica, group
+	return m, nil
 }
 
 // leadership says whether a member re-issues UIDs first (crdt.md 2.1), and its
@@ -296,6 +299,7 @@ func (n *Node) State() telemetry.State {
 			s.NotReady = append(s.NotReady, err.Error())
 		}
 		s.Degraded = append(s.Degraded, status.Degraded()...)
+		s.Degraded = append(s.Degraded, m.quarantines()...)
 	}
 	return s
 }

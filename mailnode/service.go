@@ -37,14 +37,22 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 		return conn.Refuse(refusal.reason, refusal.err.Error())
 	}
 	defer account.Close()
-	defer s.memberFor(open.GetUserId()).group.Session(crdt.AccountID(open.GetUserId()))()
+	m := s.memberFor(open.GetUserId())
+	defer m.group.Session(crdt.AccountID(open.GetUserId()))()
+	ctx, leave := m.present.enter(ctx, crdt.AccountID(open.GetUserId()))
+	defer leave()
+	defer context.AfterFunc(ctx, conn.Interrupt)()
 
 	options := s.options
 	options.Tag = open.GetTag()
 	options.Compressed = open.GetCompressed()
 	options.Logger = logger
 	err := imap.Serve(ctx, engineConn{conn}, account, options)
-	if cause := context.Cause(ctx); errors.Is(cause, tunnel.ErrLapsed) {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errQuarantined) {
+		err = cause // no Bye: the distributor takes the session elsewhere
+	}
+	if errors.Is(cause, tunnel.ErrLapsed) || errors.Is(cause, errQuarantined) {
 		level.Warn(logger).Log("msg", "session dropped", "err", cause)
 	} else if err != nil && cause == nil {
 		level.Warn(logger).Log("msg", "session ended", "err", err)

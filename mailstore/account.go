@@ -26,7 +26,8 @@ type account struct {
 	// waits for a disk's sync, a peer or a client.
 	mu          sync.Mutex
 	loaded      bool
-	quarantined error
+	quarantined *quarantine  // nil: it is not in quarantine
+	isolations  int          // how often it went into quarantine: sessions from before are over
 	loading     *accountLoad // a snapshot that is being merged
 	rec         *crdt.Account
 	filed       bool                         // the account is marked for [Replica.forget]
@@ -151,17 +152,18 @@ func (a *account) load() error {
 		return err
 	}
 	if q != nil {
-		a.quarantined = fmt.Errorf("%w: account %d is quarantined on this replica", ErrUnavailable, a.id)
-	}
-	b, err := a.r.store.get(a.r.keys.account(nil, a.id))
-	if err != nil {
-		return err
-	}
-	a.rec = new(crdt.Account)
-	if b != nil {
-		if a.rec, err = crdt.DecodeAccount(b); err != nil {
-			return fmt.Errorf("%w: account %d: %w", errCorrupt, a.id, err)
+		if a.quarantined, err = parseQuarantine(a.id, q); err != nil {
+			return err
 		}
+	}
+	if a.rec, err = a.readRecord(); err != nil {
+		if !damaged(err) {
+			return err
+		}
+		if err := a.damage(err); err != nil {
+			return err
+		}
+		a.rec = new(crdt.Account)
 	}
 	l, err := a.r.loadRecordIn(a.r.store.db, a.id)
 	if err != nil {
@@ -173,6 +175,22 @@ func (a *account) load() error {
 	a.publisher.init(a.rec.Vector)
 	a.loaded = true
 	return nil
+}
+
+// readRecord reads the account record; an empty one if there is none.
+func (a *account) readRecord() (*crdt.Account, error) {
+	b, err := a.r.store.get(a.r.keys.account(nil, a.id))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return new(crdt.Account), nil
+	}
+	rec, err := crdt.DecodeAccount(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: account %d: %w", errCorrupt, a.id, err)
+	}
+	return rec, nil
 }
 
 // box returns the state of a mailbox, nil if there never was one. Under a.mu.

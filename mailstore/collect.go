@@ -310,6 +310,9 @@ func (r *Replica) collectAccount(list []removal, stable crdt.VC) (skipped bool, 
 	t := a.begin()
 	defer t.drop()
 	deleted, err := crdt.Collect(t, free, stable)
+	if damaged(err) {
+		return true, a.damage(err) // the others go on
+	}
 	if err != nil {
 		return true, err
 	}

@@ -224,7 +224,7 @@ func TestQuarantineKeepsContents(t *testing.T) {
 	acc := a.acquire(testUser)
 	defer a.release(acc)
 	acc.mu.Lock()
-	acc.quarantined = errors.New("test")
+	acc.quarantined = &quarantine{}
 	acc.mu.Unlock()
 	a.Stable(a.Logged(), a.Logged())
 	if left, err := a.collect(); !left || err != nil || bodyKeys(t, a) != 1 {

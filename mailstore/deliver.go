@@ -35,6 +35,16 @@ func (r *Replica) revealAccount(id crdt.AccountID, force bool) (*commit, error) 
 	if err := a.load(); err != nil || a.quarantined != nil {
 		return nil, err
 	}
+	c, err := a.reveal(force)
+	if c == nil || err != nil {
+		return nil, a.suspect(err)
+	}
+	return c.hold(), nil
+}
+
+// reveal is revealAccount under a.mu.
+func (a *account) reveal(force bool) (*commit, error) {
+	r := a.r
 	t := a.begin()
 	defer t.drop()
 	r.seq.Lock()
@@ -50,14 +60,11 @@ func (r *Replica) revealAccount(id crdt.AccountID, force bool) (*commit, error) 
 		return nil, err
 	}
 	if next != 0 {
-		r.ticker.soon(id, next)
+		r.ticker.soon(a.id, next)
 	}
 	if !changed {
 		return nil, nil
 	}
 	c := &commit{account: a, began: time.Now()}
-	if err := a.submit(t, c, r.seq.vector, clock); err != nil {
-		return nil, err
-	}
-	return c.hold(), nil
+	return c, a.submit(t, c, r.seq.vector, clock)
 }

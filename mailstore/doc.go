@@ -27,8 +27,9 @@
 // # Never
 //
 //   - No lock is held while something waits for a sync, a peer or a client.
-//   - Nothing that a peer sends ends the process or delays another account: an
-//     operation that cannot be applied puts its account into quarantine here.
+//   - Nothing that a peer sends, and no record that cannot be read, ends the
+//     process or delays another account: an operation that cannot be applied puts
+//     its account into quarantine here.
 //   - After a failed sync nothing is written any more: the disk may have lost
 //     what it was given, and only a restart tells.
 //
@@ -47,7 +48,8 @@
 // keys.go says what lies where. commit.go is the way of a change, publish.go
 // its end; tx.go is the account as crdt sees it; log.go takes in what peers did.
 // snapshot.go hands out accounts to a member that is behind the log, load.go and
-// merge.go take them in.
+// merge.go take them in. quarantine.go sets an account apart; catchup.go and
+// wipe.go bring it back.
 // content.go is the bodies: incoming.go and pull.go bring them, collect.go takes
 // away what nothing refers to any more, and the log that everybody has.
 package mailstore

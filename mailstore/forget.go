@@ -77,6 +77,9 @@ func (a *account) forgetSome(at *crdt.Forgetting, stable crdt.VC) (*commit, erro
 	}
 	for !at.Done() {
 		c, err := a.forgetPage(at, stable)
+		if damaged(err) {
+			return nil, a.damage(err) // and nothing more of it; the others go on
+		}
 		if c != nil || err != nil {
 			return c, err
 		}

@@ -208,8 +208,9 @@ func (r *Replica) stageEntries(b *pebble.Batch, id pieceID, l *accountLoad, entr
 
 // MergeLoad merges the staged pieces of an account, batch by batch, and returns
 // when all of it is durable. After an error or a crash it goes on where it was.
-// ErrUnavailable: the account is in quarantine here and the snapshot is older
-// than what was logged of it; a newer one is needed. ErrPiece: pieces are missing.
+// An account in quarantine leaves it then. ErrUnavailable: its records here are
+// damaged, and the snapshot lacks operations of this replica; a newer one is
+// needed. ErrWithheld: it stays in quarantine. ErrPiece: pieces are missing.
 func (r *Replica) MergeLoad(ctx context.Context, user crdt.AccountID) error {
 	if err := r.store.enter(); err != nil {
 		return err
@@ -227,6 +228,9 @@ func (r *Replica) MergeLoad(ctx context.Context, user crdt.AccountID) error {
 		if more, err = a.mergeSome(); err != nil {
 			return fmt.Errorf("merge the snapshot of account %d: %w", user, err)
 		}
+	}
+	if err := r.catchUp(user); err != nil {
+		return fmt.Errorf("merge the snapshot of account %d: %w", user, err)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ const (
 	// From here on the account's vector says that the snapshot is here.
 	loadReplays  // what is remembered of replays is taken over
 	loadMessages // staged messages are merged
+	loadArrived  // of a damaged account: those that were not here before
 	loadAbsent   // what the snapshot does not have is removed, if it was there
 	loadVanished // what vanished there is taken over
 	loadDone

@@ -194,15 +194,15 @@ func (a *account) receive(e *causal.Entry) (*commit, error) {
 		return nil, err
 	}
 	if a.quarantined != nil {
-		return a.logOnly(e)
+		return a.withhold(e, nil)
 	}
-	c, err := a.applyRemote(e, r.mayWrite() == nil)
+	c, err := a.applyRemote(e, false, r.mayWrite() == nil)
 	if errors.Is(err, errFollow) {
 		r.warn("follow up an operation of a peer", err)
-		c, err = a.applyRemote(e, false)
+		c, err = a.applyRemote(e, false, false)
 	}
-	if errors.Is(err, errImpossible) {
-		return a.quarantine(e, err)
+	if errors.Is(err, errImpossible) || damaged(err) {
+		return a.withhold(e, err)
 	}
 	return c, err
 }
@@ -234,12 +234,13 @@ var (
 // applyRemote applies an operation of a peer in a batch of its own, with what it
 // brings about here: a larger UIDVALIDITY belongs to the moment that makes it
 // necessary, also if the power fails. Without follow that is left to the next
-// tick. Under a.mu and r.seq.
-func (a *account) applyRemote(e *causal.Entry, follow bool) (*commit, error) {
+// tick. logged: it is in the log and in the replica's vector already. Under a.mu
+// and r.seq.
+func (a *account) applyRemote(e *causal.Entry, logged, follow bool) (*commit, error) {
 	began := time.Now()
 	t := a.begin()
 	defer t.drop()
-	op, err := crdt.DecodeOp(e.Data)
+	op, err := a.r.decode(e.Data)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errImpossible, err)
 	}
@@ -259,10 +260,12 @@ func (a *account) applyRemote(e *causal.Entry, follow bool) (*commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.r.heardOp(op)
 	vector := a.r.seq.vector.Clone()
-	vector.Set(e.Dot.Origin, e.Dot.N)
 	c := &commit{account: a, dots: []crdt.Dot{e.Dot}, began: began}
+	if !logged {
+		a.r.heardOp(op)
+		vector.Set(e.Dot.Origin, e.Dot.N)
+	}
 	if len(more) > 0 && !follow {
 		a.r.ticker.soon(a.id, a.r.now()+retryDelay)
 	} else if len(more) > 0 {

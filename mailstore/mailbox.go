@@ -110,7 +110,9 @@ func (m *Mailbox) close() {
 	defer a.pub.Unlock()
 	delete(m.box.handles, m)
 	if len(m.box.handles) == 0 {
-		delete(a.open, m.box.id)
+		if a.open[m.box.id] == m.box {
+			delete(a.open, m.box.id)
+		}
 		a.r.store.opts.Metrics.mailboxes.Dec()
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-kit/log/level"
-
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -42,12 +40,30 @@ func (a *account) mergeLocked() (c *commit, more bool, err error) {
 		if err := a.checkStaged(); err != nil {
 			return nil, false, a.throwAway(l, err)
 		}
+		if err := a.clear(l); err != nil {
+			return nil, false, err
+		}
 	}
 	if err := a.r.store.room(mergeBytes); err != nil {
 		return nil, false, err
 	}
 	c, err = a.merge(l)
 	return c, a.loading != nil, err
+}
+
+// clear makes room for a snapshot of a damaged account. Under a.mu.
+func (a *account) clear(l *accountLoad) error {
+	q := a.quarantined
+	if q == nil || !q.Damaged {
+		return nil
+	}
+	// What was done here and is not in the snapshot would be gone, and what was
+	// removed here would come back.
+	if !q.from.LessEqual(l.vector) {
+		return fmt.Errorf("%w: the peer has not applied all that this replica had", ErrUnavailable)
+	}
+	l.broken, l.load = true, crdt.Load{}
+	return a.wipe()
 }
 
 // endMerge does the rest of a merge that is under way: an operation of a peer
@@ -83,11 +99,23 @@ func (a *account) merge(l *accountLoad) (*commit, error) {
 	return c, err
 }
 
+// healing returns what becomes of the account's quarantine with the last part of a
+// snapshot: what was withheld and is not in it can be applied now. nil: nothing.
+func (a *account) healing(part *loadPart) *quarantine {
+	if a.quarantined == nil || part.next.phase != loadDone {
+		return nil
+	}
+	q := *a.quarantined
+	q.Damaged = false
+	q.from = q.from.Clone()
+	q.from.Merge(part.next.vector)
+	return &q
+}
+
 // loadPart is what one batch of a merge does, read from the staged records.
 type loadPart struct {
 	next  accountLoad // as it is behind it
 	clear bool        // the staged records are done with
-	heals bool        // it ends a quarantine
 	apply func(*tx, *crdt.Site) ([]crdt.Payload, error)
 }
 
@@ -99,7 +127,7 @@ func (a *account) nextPart(l *accountLoad) (*loadPart, error) {
 		return part, a.partAccount(part)
 	case loadReplays:
 		return part, a.partReplays(part)
-	case loadMessages:
+	case loadMessages, loadArrived:
 		return part, a.partMessages(part)
 	case loadAbsent:
 		return part, a.partAbsent(part)
@@ -132,6 +160,12 @@ func (a *account) commitPart(l *accountLoad, part *loadPart, follow bool) (*comm
 	if err := t.putLoad(part); err != nil {
 		return nil, err
 	}
+	heals := a.healing(part)
+	if heals != nil {
+		if err := t.putQuarantine(heals); err != nil {
+			return nil, err
+		}
+	}
 	c := &commit{account: a, began: time.Now()}
 	if len(more) > 0 && !follow {
 		r.ticker.soon(a.id, r.now()+retryDelay)
@@ -145,9 +179,13 @@ func (a *account) commitPart(l *accountLoad, part *loadPart, follow bool) (*comm
 	if err := a.submit(t, c, vector, clock); err != nil {
 		return nil, err
 	}
-	if part.heals {
-		a.quarantined = nil
-		r.store.opts.Metrics.quarantined.Dec()
+	if heals != nil {
+		a.isolate(heals)
+	}
+	if part.next.phase == loadArrived && l.phase == loadMessages {
+		if err := a.restartBoxes(); err != nil {
+			return nil, err
+		}
 	}
 	a.loading = nil
 	if part.next.merging() {
@@ -179,12 +217,6 @@ func (p *loadPart) run(t *tx, site *crdt.Site) (more []crdt.Payload, err error) 
 
 // putLoad writes how far the merge has come.
 func (t *tx) putLoad(part *loadPart) error {
-	if part.heals {
-		t.key = t.keys.quarantine(t.key[:0], t.a.id)
-		if err := t.del(); err != nil {
-			return err
-		}
-	}
 	if part.clear {
 		prefix := t.keys.staged(nil, t.a.id)
 		if err := t.fault(t.batch.DeleteRange(prefix, after(prefix), nil)); err != nil {
@@ -201,17 +233,6 @@ func (a *account) partAccount(part *loadPart) error {
 	snap, err := a.stagedSnapshot()
 	if err != nil {
 		return err
-	}
-	if a.quarantined != nil {
-		// What was only logged since then must be in the snapshot.
-		a.r.seq.Lock()
-		logged := a.r.seq.vector.Clone()
-		a.r.seq.Unlock()
-		logged.Set(a.r.self.Origin, 0)
-		if !logged.LessEqual(part.next.vector) {
-			return fmt.Errorf("%w: the snapshot is older than operations that were not applied", ErrUnavailable)
-		}
-		part.heals = true
 	}
 	part.next.phase = loadReplays
 	part.apply = func(_ *tx, s *crdt.Site) ([]crdt.Payload, error) {
@@ -331,8 +352,15 @@ func (a *account) partReplays(part *loadPart) error {
 	return err
 }
 
-// partMessages reads staged messages, those of a mailbox in the order of their registers.
+// partMessages reads staged messages, those of a mailbox in the order of their
+// registers. Of a damaged account first those that were here before: they keep
+// their UIDs. Then all UIDs that clients may have been told lie below the horizon,
+// as at the start of a process, and the others are shown above it.
 func (a *account) partMessages(part *loadPart) error {
+	then, arrived := loadAbsent, part.next.phase == loadArrived
+	if q := a.quarantined; q != nil && q.Damaged && !arrived {
+		then = loadArrived
+	}
 	var boxes []inBox[*crdt.Message]
 	n, size, full := 0, 0, false
 	prefix := append(a.r.keys.staged(nil, a.id), stagedMessage)
@@ -341,13 +369,18 @@ func (a *account) partMessages(part *loadPart) error {
 		if err != nil {
 			return false, err
 		}
-		boxes = addToBox(boxes, crdt.MailboxID(binary.BigEndian.Uint64(rest)), m)
 		part.next.cursor = bytes.Clone(rest)
-		n, size = n+1, size+len(v)
+		n++
+		if q := a.quarantined; (then == loadArrived || arrived) && q.from.Has(m.Tag.Dot()) == arrived {
+			full = n >= 4*a.r.mergeStep // the other pass is for it
+			return !full, nil
+		}
+		boxes = addToBox(boxes, crdt.MailboxID(binary.BigEndian.Uint64(rest)), m)
+		size += len(v)
 		full = n >= a.r.mergeStep || size >= mergeBytes
 		return !full, nil
 	})
-	part.through(full, loadAbsent)
+	part.through(full, then)
 	part.apply = func(_ *tx, s *crdt.Site) ([]crdt.Payload, error) {
 		return inEach(boxes, func(box crdt.MailboxID, list []*crdt.Message) ([]crdt.Payload, error) {
 			return s.LoadMessages(&part.next.load, box, list)
@@ -457,23 +490,21 @@ func (a *account) refuseLoad(l *accountLoad, reason error) (*commit, error) {
 	if err := t.putLoad(part); err != nil {
 		return nil, err
 	}
-	t.key = a.r.keys.quarantine(t.key[:0], a.id)
-	t.val = binary.BigEndian.AppendUint64(make([]byte, 16), uint64(a.r.now()))
-	t.val = append(t.val, reason.Error()...)
-	if err := t.set(t.val); err != nil {
-		return nil, err
-	}
 	a.r.seq.Lock()
 	defer a.r.seq.Unlock()
+	q := quarantine{from: a.r.seq.vector.Clone()}
+	if a.quarantined != nil {
+		q = *a.quarantined
+	}
+	q.Quarantined = Quarantined{Account: a.id, Since: q.Since, Time: a.r.opts.Now(), Reason: "load a snapshot: " + reason.Error(), Damaged: true}
+	if err := t.putQuarantine(&q); err != nil {
+		return nil, err
+	}
 	c := &commit{account: a, began: time.Now()}
 	if err := a.submit(t, c, a.r.seq.vector, a.r.seq.clock); err != nil {
 		return nil, err
 	}
 	a.loading = nil
-	if a.quarantined == nil {
-		a.quarantined = fmt.Errorf("%w: account %d is quarantined on this replica", ErrUnavailable, a.id)
-		a.r.store.opts.Metrics.quarantined.Inc()
-	}
-	level.Error(a.r.logger).Log("msg", "ALARM: account quarantined: a snapshot cannot be loaded here", "account", a.id, "err", reason)
+	a.isolate(&q)
 	return c, nil
 }

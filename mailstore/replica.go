@@ -42,11 +42,16 @@ type ReplicaOptions struct {
 	// Replaces says that this incarnation takes the slot of one that is lost,
 	// when it is made.
 	Replaces bool
+	// Quarantined is told when an account goes into quarantine: no session that
+	// is there goes on. It must not block and not call back. nil: nobody is told.
+	Quarantined func(crdt.AccountID)
 	// Now is the clock, for tests; nil is the system's.
 	Now func() time.Time
 	// ManualTicks leaves it to the caller to let time pass, by [Replica.Tick]:
 	// the replica then does nothing by itself. For simulations.
 	ManualTicks bool
+
+	decode func([]byte) (*crdt.Op, error) // another version's, for tests; nil is crdt.DecodeOp
 }
 
 // Replica is one member's copy of one subnet: its accounts, its log, its part
@@ -97,6 +102,9 @@ type Replica struct {
 	loading   sync.Mutex
 	mergeStep int
 
+	decode      func([]byte) (*crdt.Op, error)
+	quarantines quarantines
+
 	accounts  accountTable
 	ticker    ticker
 	collector collector
@@ -136,7 +144,10 @@ func (s *Store) Replica(opts ReplicaOptions) (*Replica, error) {
 	if s.replicas[opts.Subnet] != nil {
 		return nil, fmt.Errorf("replica of %s is open already", opts.Subnet)
 	}
-	r := &Replica{store: s, opts: opts, logger: log.With(s.opts.Logger, "subnet", opts.Subnet)}
+	if opts.decode == nil {
+		opts.decode = crdt.DecodeOp
+	}
+	r := &Replica{store: s, opts: opts, decode: opts.decode, logger: log.With(s.opts.Logger, "subnet", opts.Subnet)}
 	if err := r.open(); err != nil {
 		return nil, fmt.Errorf("replica of %s: %w", opts.Subnet, err)
 	}
@@ -211,15 +222,18 @@ func (r *Replica) open() error {
 	if err := r.sweepStaged(time.Time{}); err != nil {
 		return err
 	}
-	if err := r.countQuarantined(); err != nil {
-		return err
-	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.startCollector()
+	if err := r.recallQuarantines(); err != nil {
+		return err
+	}
 	if !r.opts.ManualTicks {
 		r.task(r.upkeepLoop)
 	}
-	return r.startTicker()
+	if err := r.startTicker(); err != nil {
+		return err
+	}
+	return r.retryQuarantines()
 }
 
 // loadRecord reads the replica record, or makes one.

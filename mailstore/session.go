@@ -31,6 +31,9 @@ type Account struct {
 	quota   Amount  // limits of what this session adds to
 	selects map[*Mailbox]struct{}
 	closed  bool
+
+	isolations int // of the account, when it was opened
+	entered    bool
 }
 
 // Open returns the account of a user for one session. The first Open of an
@@ -133,12 +136,25 @@ func (s *Account) enter(ctx context.Context) error {
 		err = a.load()
 	}
 	if err == nil {
-		err = a.quarantined
+		err = s.admitted()
 	}
 	if err != nil {
 		s.leave()
 	}
 	return err
+}
+
+// admitted returns why the session may not use the account: it is in quarantine,
+// or was since the session began, and what that knows may not be so any more. Under a.mu.
+func (s *Account) admitted() error {
+	if q := s.a.quarantined; q != nil {
+		return q.err()
+	}
+	if s.entered && s.isolations != s.a.isolations {
+		return fmt.Errorf("%w: account %d was in quarantine; log in again", ErrUnavailable, s.a.id)
+	}
+	s.entered, s.isolations = true, s.a.isolations
+	return nil
 }
 
 func (s *Account) leave() {
@@ -164,6 +180,7 @@ func (s *Account) commit(ctx context.Context, prepare func(*tx) ([]crdt.Payload,
 	}
 	c, err := s.apply(prepare, after)
 	s.noteWritten(c)
+	err = s.a.suspect(err)
 	s.a.mu.Unlock()
 	defer s.a.r.store.leave()
 	if c == nil {

@@ -184,7 +184,7 @@ func (r *Replica) tickAccount(id crdt.AccountID, force bool) (*commit, error) {
 	site := t.site()
 	payloads, next, err := site.Tick(force)
 	if err != nil {
-		return nil, err
+		return nil, a.suspect(err)
 	}
 	if next != 0 {
 		r.ticker.soon(id, next)

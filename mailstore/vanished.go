@@ -171,13 +171,13 @@ func (r *Replica) pruneMailbox(i boxOf) (more bool, err error) {
 func (a *account) prune(id crdt.MailboxID) (_ *commit, more bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.load(); err != nil {
+	if err := a.load(); err != nil || a.quarantined != nil {
 		return nil, false, err
 	}
 	t := a.begin()
 	defer t.drop()
 	if more, err = t.prune(id); err != nil {
-		return nil, false, fmt.Errorf("forget vanished UIDs of mailbox %x, account %d: %w", uint64(id), a.id, err)
+		return nil, false, fmt.Errorf("forget vanished UIDs of mailbox %x, account %d: %w", uint64(id), a.id, a.suspect(err))
 	}
 	c, err := a.keep(t)
 	return c, more, err

@@ -25,7 +25,10 @@ const nodeTimeout = 3 * time.Second
 
 // showStatus prints whether nodes serve, as /readyz says it, then what those
 // that keep mail know of themselves and their peers.
-func showStatus(ctx context.Context, e *environment, _ []string) error {
+func showStatus(ctx context.Context, e *environment, args []string) error {
+	if err := e.newFlags("status", "").Parse(args); err != nil {
+		return err
+	}
 	cfg, err := e.config()
 	if err != nil {
 		return err
