@@ -12,7 +12,7 @@ SEED       ?= 1
 SOAK       ?= 1h
 PROTOS     := imap/tunnel/node.proto comm/receiver.proto $(wildcard admin/*.proto)
 
-.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check exhaustive mutants sim soak bench clean
+.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check exhaustive fixture mutants sim soak bench clean
 
 all: build
 
@@ -74,6 +74,10 @@ proto-check:
 	  --go-grpc_out=$$tmp --go-grpc_opt=paths=source_relative $$p; done; \
 	for f in $$(cd $$tmp && find . -name '*.pb.go'); do \
 	  diff -I '^// .*protoc' $$tmp/$$f $$f >/dev/null || { echo "$$f is not what its .proto file gives: make proto"; exit 1; }; done
+
+## fixture: data of the present format for mailstore/testdata (its README says when)
+fixture:
+	$(GO) test ./mailstore -run 'TestUpgrade$$' -make-fixture format-$$(sed -n 's/^const formatVersion = //p' mailstore/format.go)
 
 ## exhaustive: every interleaving of small worlds of the CRDT, with how many there were and how long it took
 exhaustive:

@@ -45,7 +45,7 @@
 //
 // # Files
 //
-// keys.go says what lies where. commit.go is the way of a change, publish.go
+// keys.go says what lies where, format.go what versions of that there are. commit.go is the way of a change, publish.go
 // its end; tx.go is the account as crdt sees it; log.go takes in what peers did.
 // snapshot.go hands out accounts to a member that is behind the log, load.go and
 // merge.go take them in. quarantine.go sets an account apart; catchup.go and

@@ -10,7 +10,7 @@ import (
 // The key space of one database. Integers are big endian, so that the order of
 // keys is the order of what they name.
 //
-//	0x01                                  format version of all that follows
+//	0x01                                  format version of all that follows (format.go)
 //	0x02 <subnet name>                    replica record: number, origin, slot, subnet
 //	0x10 R 'v'                            vector of the replica and its clock
 //	0x10 R 'c'                            the log's cut, a vector

@@ -19,10 +19,6 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// formatVersion is the version of the key space and of the values in it that
-// this package writes.
-const formatVersion = 1
-
 // Errors of Open and of every use of a store that cannot go on.
 var (
 	// ErrFormat is returned for a database of a newer or foreign format.
@@ -178,16 +174,14 @@ func (s *Store) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 
 // start checks or writes the format version and draws the boot id.
 func (s *Store) start() error {
-	have, err := s.get(formatKey())
+	have, err := s.checkFormat()
+	if err == nil && have == 0 {
+		err = s.create()
+	} else if err == nil {
+		err = s.migrate(have)
+	}
 	if err != nil {
 		return err
-	}
-	if have == nil {
-		if err := s.create(); err != nil {
-			return err
-		}
-	} else if v, n := binary.Uvarint(have); n <= 0 || v != formatVersion {
-		return fmt.Errorf("%w: format %d here, %d expected: use the pluto that wrote it, or a newer one", ErrFormat, v, formatVersion)
 	}
 	s.boot, err = s.random64()
 	return err
