@@ -12,6 +12,7 @@ import (
 // services are those of this package.
 var services = []*grpc.ServiceDesc{
 	&Status_ServiceDesc,
+	&Verify_ServiceDesc,
 }
 
 // Allow lets plutoctl, and nobody else, call the services of this package.

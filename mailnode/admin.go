@@ -10,4 +10,5 @@ import (
 // for admin.Allow to say.
 func (n *Node) registerAdmin(s *grpc.Server) {
 	admin.RegisterStatusServer(s, &statusService{node: n})
+	admin.RegisterVerifyServer(s, &verifyService{node: n})
 }

@@ -82,7 +82,11 @@ func (r *Replica) trailer(root crdt.Root) (trailer, error) {
 		return trailer{}, err
 	}
 	if b != nil {
-		return parseTrailer(b)
+		t, err := parseTrailer(b)
+		if err != nil {
+			err = fmt.Errorf("%w: %w: %w", ErrUnavailable, errMissing, err)
+		}
+		return t, err
 	}
 	live, err := r.isLive(root)
 	if err != nil {
@@ -158,6 +162,9 @@ func (b *Body) read(p []byte, off int64) (int, error) {
 	if errors.Is(err, pebble.ErrNotFound) {
 		return 0, fmt.Errorf("%w: piece %d: %w", ErrUnavailable, index, errMissing)
 	}
+	if err = unreadableBlock(err); errors.Is(err, errBlock) {
+		return 0, fmt.Errorf("%w: piece %d: %w: %w", ErrUnavailable, index, errMissing, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read message: %w", err)
 	}
@@ -223,7 +230,7 @@ func (r *Replica) BodyChunk(root crdt.Root, index int) ([]byte, bool, error) {
 	}
 	defer r.store.leave()
 	t, err := r.trailer(root)
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrExpunged) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrExpunged) || damaged(err) {
 		return nil, false, nil
 	}
 	if err != nil {

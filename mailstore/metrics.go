@@ -15,6 +15,7 @@ type Metrics struct {
 	quarantined      prometheus.Gauge
 	undecodable      prometheus.Counter
 	backgroundErrors prometheus.Counter
+	corruptions      prometheus.Counter
 	failed           prometheus.Gauge
 	deleted          prometheus.Counter
 }
@@ -60,6 +61,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		backgroundErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pluto_store_background_errors_total", Help: "Failed background work of the database.",
 		}),
+		corruptions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pluto_store_corruptions_total", Help: "Reads that met a block with a wrong checksum.",
+		}),
 		failed: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pluto_store_failed", Help: "1 after the disk failed and until the restart.",
 		}),
@@ -69,7 +73,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.replays, m.accounts, m.mailboxes,
-			m.quarantined, m.undecodable, m.backgroundErrors, m.failed, m.deleted)
+			m.quarantined, m.undecodable, m.backgroundErrors, m.corruptions, m.failed, m.deleted)
 	}
 	return m
 }

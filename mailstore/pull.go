@@ -146,7 +146,10 @@ func (r *Replica) whole(ctx context.Context, root crdt.Root, f func() error) err
 	if !errors.Is(err, errMissing) {
 		return err
 	}
-	if e := r.pull(ctx, root); e != nil {
+	if damaged(err) {
+		r.warn("content of a message is damaged and comes from a peer", fmt.Errorf("%x: %w", root, err))
+	}
+	if e := r.mendContent(ctx, root, err); e != nil {
 		return fmt.Errorf("%w: %w", err, e)
 	}
 	return r.inStore(f)

@@ -85,7 +85,9 @@ func parseQuarantine(id crdt.AccountID, b []byte) (*quarantine, error) {
 
 // damaged reports whether an error is about something here that cannot be read,
 // now or ever.
-func damaged(err error) bool { return errors.Is(err, errCorrupt) || pebble.IsCorruptionError(err) }
+func damaged(err error) bool {
+	return errors.Is(err, errCorrupt) || errors.Is(err, errBlock) || err != nil && pebble.IsCorruptionError(err)
+}
 
 // quarantines are those that there are. The log is kept behind the beginning of each.
 type quarantines struct {

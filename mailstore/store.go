@@ -104,6 +104,8 @@ type Store struct {
 	users    int           // calls that touch the database at this moment
 	idle     chan struct{} // closed when closed and users is 0
 
+	mending sync.Mutex // held while a damaged block is cut out
+
 	failure atomic.Pointer[error] // why nothing is written any more
 	space   spaceWatch
 }
@@ -148,7 +150,7 @@ func (s *Store) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		BytesPerSync:                512 << 10,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      storeLogger{s},
-		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError},
+		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError, DataCorruption: s.corruption},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
 	o.FlushSplitBytes = 2 << 20
@@ -209,7 +211,7 @@ func (s *Store) get(key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return nil, fmt.Errorf("read: %w", unreadableBlock(err))
 	}
 	defer closer.Close()
 	return append(make([]byte, 0, len(v)), v...), nil
@@ -286,6 +288,13 @@ func (s *Store) fail(err error) error {
 func (s *Store) backgroundError(err error) {
 	s.opts.Metrics.backgroundErrors.Inc()
 	level.Error(s.opts.Logger).Log("msg", "database background error", "dir", s.dir, "err", err)
+}
+
+// corruption notes a damaged block. Whoever reads there deals with it; without
+// this the database would end the process.
+func (s *Store) corruption(info pebble.DataCorruptionInfo) {
+	s.opts.Metrics.corruptions.Inc()
+	level.Error(s.opts.Logger).Log("msg", "ALARM: the disk holds other bytes than were written: see plutoctl verify", "file", info.Path, "err", info.Details)
 }
 
 // storeLogger passes on what Pebble says: its chatter at debug level.

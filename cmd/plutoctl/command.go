@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-kit/log"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/go-pluto/pluto/admin"
 	"github.com/go-pluto/pluto/config"
@@ -32,6 +33,7 @@ type command struct {
 // commands are those that there are, in the order of the usage.
 var commands = []command{
 	statusCommand,
+	verifyCommand,
 	hashCommand,
 	versionCommand,
 }
@@ -79,6 +81,32 @@ func (e *environment) newFlags(c string, args string) *flag.FlagSet {
 		set.PrintDefaults()
 	}
 	return set
+}
+
+// nodeArg parses the arguments of a command about one node: its name, and flags
+// before or after it.
+func (e *environment) nodeArg(set *flag.FlagSet, args []string) (string, error) {
+	if err := set.Parse(args); err != nil {
+		return "", err
+	}
+	name := set.Arg(0)
+	if name == "" {
+		set.Usage()
+		return "", errors.New("no node is named")
+	}
+	if err := set.Parse(set.Args()[1:]); err != nil {
+		return "", err
+	}
+	if set.NArg() > 0 {
+		set.Usage()
+		return "", fmt.Errorf("unexpected argument %q", set.Arg(0))
+	}
+	return name, nil
+}
+
+// remote says in an administrator's words what a node answered.
+func remote(node string, err error) error {
+	return fmt.Errorf("%s: %s", node, status.Convert(err).Message())
 }
 
 // config returns the configuration.

@@ -1,0 +1,177 @@
+package mailstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// verify checks a node's disk, with repair from another one unless that is nil.
+func (n *node) verify(from *node) (Verified, []Damage) {
+	n.t.Helper()
+	var list []Damage
+	v := Verification{Report: func(d Damage) { list = append(list, d) }}
+	if from != nil {
+		v.Repair = true
+		v.Resync = func(_ context.Context, user crdt.AccountID) error { return n.heal(from, user) }
+	}
+	sum, err := n.Verify(ctxOf(n.t), v)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if sum.Damaged != uint64(len(list)) {
+		n.t.Errorf("%d damages counted, %d reported", sum.Damaged, len(list))
+	}
+	return sum, list
+}
+
+func (n *node) wantSound() {
+	n.t.Helper()
+	if _, list := n.verify(nil); len(list) != 0 {
+		n.t.Errorf("damaged: %v", list)
+	}
+}
+
+// TestVerifyRepairs finds what was deleted or spoiled under a replica, and nothing else,
+// and gets it from a peer.
+func TestVerifyRepairs(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	b.SetBodySource(&source{to: b, from: []*node{a}})
+	s := a.session()
+	for i := range 5 {
+		mustAppend(t, s, "INBOX", fmt.Sprint("m", i))
+	}
+	mustAppend(t, a.sessionOf(testUser+1), "INBOX", "of somebody else")
+	settle(t, a, b)
+	b.reopen()
+	b.SetBodySource(&source{to: b, from: []*node{a}})
+	b.wantSound()
+	m := mustSelect(t, s, "INBOX")
+	v := m.View()
+	var gone, other Message
+	v.At(1, &gone)
+	v.At(3, &other)
+	b.lose(gone.Root, true)
+	b.spoil(b.keys.message(nil, testUser, crdt.Instance{Box: crdt.Inbox, Tag: other.Tag}))
+	if sum, list := b.verify(nil); len(list) != 2 || list[0].Account != testUser || sum.Repaired != 0 {
+		t.Fatalf("%+v: %v", sum, list)
+	}
+	b.wantNoQuarantine() // it only looked
+	b.pullBody(a, gone.Root)
+	if sum, list := b.verify(a); len(list) != 1 || sum.Repaired != 1 {
+		t.Fatalf("%+v: %v", sum, list)
+	}
+	b.lose(other.Root, false)
+	if sum, list := b.verify(a); len(list) != 1 || sum.Repaired != 1 {
+		t.Fatalf("%+v: %v", sum, list)
+	}
+	b.wantSound()
+	sameMail(t, testUser, "INBOX", a, b)
+	sameMail(t, testUser+1, "INBOX", a, b)
+	b.audit(testUser, testUser+1)
+}
+
+// onDisk opens a replica on real files, with everything in tables.
+func onDisk(t *testing.T, dir string, slot crdt.Slot) *node {
+	t.Helper()
+	n := &node{t: t, slot: slot}
+	opts := testOptions(vfs.Default)
+	store, err := Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := store.Replica(testReplica(slot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.store, n.Replica = store, r
+	return n
+}
+
+// flip changes a byte in the middle of what a file holds of something.
+func flip(t *testing.T, dir string, what []byte) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := bytes.Index(data, what); at >= 0 {
+			data[at+len(what)/2] ^= 0x40
+			if err := os.WriteFile(name, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("not found in %d tables", len(files))
+}
+
+// TestDamagedBlock changes a byte of a real file. It is found by reading and by
+// verifying, ends nothing, comes from a peer, and the database can compact again.
+func TestDamagedBlock(t *testing.T) {
+	for _, how := range []string{"verify", "read"} {
+		t.Run(how, func(t *testing.T) {
+			a := newNode(t, 1)
+			s := a.session()
+			bodies := make([][]byte, 20)
+			for i := range bodies {
+				bodies[i] = randomBytes(20 << 10)
+				mustAppend(t, s, "INBOX", string(bodies[i]))
+			}
+			dir := t.TempDir()
+			b := onDisk(t, dir, 2)
+			settle(t, a, b)
+			if err := b.store.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			b.close()
+			flip(t, dir, bodies[10][:1000])
+			b = onDisk(t, dir, 2)
+			defer func() { b.close() }()
+			b.SetBodySource(&source{to: b, from: []*node{a}})
+			if how == "verify" {
+				if _, list := b.verify(nil); len(list) != 1 || !errors.Is(list[0].Err, errBlock) {
+					t.Fatalf("found %v", list)
+				}
+				if sum, list := b.verify(a); sum.Repaired != 1 || len(list) != 1 {
+					t.Fatalf("%+v: %v", sum, list)
+				}
+			}
+			sb := b.session()
+			defer sb.Close()
+			v := mustSelect(t, sb, "INBOX").View()
+			var m Message
+			for i := range bodies {
+				v.At(i, &m)
+				body, err := sb.Body(ctxOf(t), m.Root)
+				if err != nil {
+					t.Fatalf("message %d: %v", i, err)
+				}
+				got := make([]byte, body.Size())
+				if _, err := body.ReadAt(got, 0); err != nil || !slices.Equal(got, bodies[i]) {
+					t.Errorf("message %d: %d bytes, %v", i, len(got), err)
+				}
+				body.Close()
+			}
+			b.wantSound()
+			if err := b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false); err != nil {
+				t.Errorf("compaction: %v", err)
+			}
+			b.audit(testUser)
+		})
+	}
+}
