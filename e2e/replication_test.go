@@ -97,22 +97,28 @@ func TestMailboxesReplicate(t *testing.T) {
 	})
 }
 
-// TestTwoWriters lets a writer in each region loose on the same mailboxes.
+// TestTwoWriters lets a writer in each region loose on the same mailboxes: on
+// large ones without rest, and on small ones with pauses, in which messages get
+// other UIDs before their writer has been told.
 func TestTwoWriters(t *testing.T) {
 	c := sharedCluster(t)
-	r := converge(t, c, userConverge, loadTime(t, 8*time.Second), false)
-	t.Logf("acknowledged %v, equal after %s", r.Acknowledged, r.Settled)
+	d := loadTime(t, 8*time.Second) / 2
+	for _, o := range []bench.ConvergeOptions{{MaxMessages: 120}, {MaxMessages: 8, Pause: 8 * time.Millisecond}} {
+		t.Run(fmt.Sprintf("%d messages", o.MaxMessages), func(t *testing.T) {
+			o.Duration = d
+			r := converge(t, c, userConverge, o)
+			t.Logf("acknowledged %v, equal after %s", r.Acknowledged, r.Settled)
+		})
+	}
 }
 
 // converge runs the check of package bench and fails the test for violations.
-func converge(t *testing.T, c *cluster.Cluster, user int, d time.Duration, tolerate bool) *bench.ConvergeReport {
+func converge(t *testing.T, c *cluster.Cluster, user int, o bench.ConvergeOptions) *bench.ConvergeReport {
 	t.Helper()
-	name, password := cluster.User(user)
-	r, err := bench.Converge(timeout(t, 2*d+3*time.Minute), bench.ConvergeOptions{
-		A: target(t, c, c.EU), B: target(t, c, c.US), User: name, Password: password,
-		Seed: 1, Size: bench.MessageSize{Median: 3000, Sigma: 1, Cap: 100000}, Writers: 1, Duration: d,
-		Settle: time.Minute, MaxMessages: 120, TolerateDisconnects: tolerate,
-	})
+	o.User, o.Password = cluster.User(user)
+	o.A, o.B, o.Seed, o.Writers, o.Settle = target(t, c, c.EU), target(t, c, c.US), 1, 1, time.Minute
+	o.Size = bench.MessageSize{Median: 3000, Sigma: 1, Cap: 100000}
+	r, err := bench.Converge(timeout(t, 2*o.Duration+3*time.Minute), o)
 	if err != nil {
 		t.Fatal(err)
 	}
