@@ -325,7 +325,7 @@ func churn(t testing.TB, a, b *node, n int) {
 // TestNoGrowth: whatever was added and expunged, a mailbox has the keys of a
 // fresh one, but for the vanished list.
 func TestNoGrowth(t *testing.T) {
-	n := 20_000
+	n := 4000
 	if testing.Short() {
 		n = 2000
 	}

@@ -269,7 +269,7 @@ func (c *committedWitness) await(t testing.TB, n uint64) {
 // TestCrash lets clients work while the machine loses power again and again:
 // what was not synced is lost, or only parts of it.
 func TestCrash(t *testing.T) {
-	rounds := 15
+	rounds := 10
 	if testing.Short() {
 		rounds = 6
 	}

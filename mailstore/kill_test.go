@@ -100,7 +100,7 @@ type killedMail struct {
 // TestKill kills a process that writes, again and again, and looks each time
 // whether everything that it had acknowledged is on the disk.
 func TestKill(t *testing.T) {
-	rounds := 20
+	rounds := 12
 	if testing.Short() {
 		rounds = 4
 	}
