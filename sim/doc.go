@@ -14,7 +14,11 @@
 //     what was not synced: between two commands, in the middle of one just
 //     before its sync, or after its sync and before its reply.
 //   - Clients: sessions that use mailstore as package imap does, with the views
-//     that their clients have, and roaming clients that cache.
+//     that their clients have, and roaming clients that cache. A session can move
+//     to another replica, where its last command is replayed (replay.go).
+//   - Snapshots: a log is cut although somebody lacks what goes, and whoever does
+//     loads the accounts of another replica, piece by piece, between everything
+//     else that happens (load.go).
 //
 // # Scripts
 //
