@@ -103,6 +103,17 @@ func (k *Tokens) HeardPeer(o Origin, c Checkpoint) (kept bool, dropped []Time, c
 	return kept, dropped, changed
 }
 
+// Evicted tells that the incarnation in a slot is gone for ever with what nobody
+// else had of it. Nothing is certain any more of clients that come from there: the
+// lost operations are none that replicas could tell them about.
+func (k *Tokens) Evicted(slot Slot, o Origin) (changed bool) {
+	if p := k.peers[slot]; p != nil && p.origin != o {
+		return false // another one has taken its place
+	}
+	k.incarnation(slot, o, maxTime)
+	return true
+}
+
 func (k *Tokens) incarnation(slot Slot, o Origin, since Time) *peerHistory {
 	p := &peerHistory{origin: o, since: since}
 	if slot != k.slot && slot != 0 {

@@ -357,3 +357,33 @@ func TestHiddenSinceArrival(t *testing.T) {
 		}
 	}
 }
+
+// TestFloorEvicted: nothing is certain of a client that comes from an incarnation
+// whose last operations are lost with it, nor does a late word of it change that.
+func TestFloorEvicted(t *testing.T) {
+	const gone, next = Origin(2), Origin(9)
+	k := NewTokens(Self{Origin: 1, Slot: 1}, 0, DefaultSpacing())
+	at := func(ms int64) Time { return TimeAt(simStart+ms, 2) }
+	vector := VC{}.With(gone, 5)
+	k.Note(Checkpoint{TimeAt(simStart, 1), vector})
+	k.HeardPeer(gone, Checkpoint{at(0), vector})
+	const hour = 3600_000
+	floor := func(ms int64) Floor { return k.Floor(at(ms), TimeAt(simStart, 1), simStart+100*hour) }
+	if floor(hour).Time == 0 {
+		t.Error("nothing is certain although the peer lives")
+	}
+	k.Evicted(2, gone)
+	k.HeardPeer(gone, Checkpoint{at(1), vector})
+	k.HeardOp(gone, Checkpoint{at(2), vector})
+	if f := floor(hour); f != (Floor{}) {
+		t.Errorf("%+v is certain although the peer is evicted", f)
+	}
+	k.HeardPeer(next, Checkpoint{at(2 * hour), VC{}.With(next, 1)})
+	k.HeardPeer(next, Checkpoint{at(4 * hour), VC{}.With(next, 2)})
+	if k.Evicted(2, gone) {
+		t.Error("the one that took the place is evicted with it")
+	}
+	if f := floor(hour); f != (Floor{}) {
+		t.Errorf("%+v is certain of a client of the one before", f)
+	}
+}

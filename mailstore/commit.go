@@ -178,6 +178,9 @@ func (a *account) keep(t *tx) (*commit, error) {
 		for id, b := range t.boxes {
 			a.setBox(&boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id), dirty: true})
 		}
+		if out := t.horizons(); len(out) > 0 {
+			return a.nothing(out), nil
+		}
 		return nil, nil
 	}
 	dirty := t.account != nil || !t.batch.Empty() || len(t.boxes) > 0
@@ -194,6 +197,17 @@ func (a *account) keep(t *tx) (*commit, error) {
 	}
 	c := &commit{account: a, began: time.Now()}
 	return c, a.submit(t, c, a.r.seq.vector, a.r.seq.clock)
+}
+
+// horizons returns the open mailboxes whose UIDNEXT a look has raised: what one
+// session was told of, others must not be told less of.
+func (t *tx) horizons() (out []exposure) {
+	for id, b := range t.boxes {
+		if box := t.a.open[id]; box != nil && b.H >= box.head.UIDNext() {
+			out = append(out, t.expose(box, b))
+		}
+	}
+	return out
 }
 
 // heard reports whether the transaction has raised the largest UID heard of in a

@@ -220,7 +220,7 @@ func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*t
 			return c, err
 		}
 		if next == nil {
-			next = s.a.nothing()
+			next = s.a.nothing(nil)
 		}
 		next.before = c
 		return next, nil
@@ -253,10 +253,10 @@ func (s *Account) renumber(box crdt.MailboxID) (*commit, error) {
 	return s.a.commitLocal(t, localChange{from: origin{fence: s.fence}, payloads: payloads})
 }
 
-// nothing is a commit that changes nothing, and is concluded after those
-// before it. Under a.mu.
-func (a *account) nothing() *commit {
-	c := &commit{account: a, shown: a.rec.Vector, done: make(chan struct{})}
+// nothing is a commit that changes nothing on the disk, and is concluded after
+// those before it. Under a.mu.
+func (a *account) nothing(out []exposure) *commit {
+	c := &commit{account: a, shown: a.rec.Vector, done: make(chan struct{}), exposures: out}
 	a.enqueue(c)
 	return c
 }

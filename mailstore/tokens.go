@@ -164,17 +164,41 @@ func (r *Replica) Heard(o crdt.Origin, clock crdt.Time, applied crdt.VC) {
 	defer k.mu.Unlock()
 	kept, dropped, changed := k.tokens.HeardPeer(o, c)
 	if changed {
-		slot := clock.Slot()
-		prefix := string(r.keys.checkpoints(nil, slot))
-		for key := range k.pending {
-			if len(key) >= len(prefix) && key[:len(prefix)] == prefix {
-				delete(k.pending, key)
-			}
-		}
-		k.renewed = append(k.renewed, slot)
-		k.head(r.keys, slot)
+		k.renew(r.keys, clock.Slot())
 	}
 	k.changed(r.keys, c, kept, dropped)
+}
+
+// Evicted tells that an incarnation is gone for ever. Clients that come from it
+// may have been shown what nobody else has, and are told everything anew. It
+// returns when that survives a crash.
+func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
+	k := &r.tokens
+	k.mu.Lock()
+	if k.tokens.Evicted(slot, o) {
+		k.renew(r.keys, slot)
+	}
+	k.mu.Unlock()
+	if err := errors.Join(r.writeTokens(), r.flushed()); err != nil {
+		return fmt.Errorf("note that %v is evicted: %w", o, err)
+	}
+	return nil
+}
+
+// renew notes that the older checkpoints of a slot are void. Under k.mu.
+func (k *tokenTable) renew(keys keyspace, slot crdt.Slot) {
+	prefix := string(keys.checkpoints(nil, slot))
+	for key := range k.pending {
+		if len(key) >= len(prefix) && key[:len(prefix)] == prefix {
+			delete(k.pending, key)
+		}
+	}
+	k.renewed = append(k.renewed, slot)
+	k.head(keys, slot)
 }
 
 // Clock implements comm.Store: everything that was durable here before the call

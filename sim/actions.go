@@ -76,6 +76,7 @@ var table = []action{
 	{"reboot", "R", fault, 3, (*generator).running, runReboot},
 	{"skew", "R ms", fault, 4, (*generator).skew, runSkew},
 	{"truncate", "R", fault, 3, (*generator).running, runTruncate},
+	{"evict", "R", fault, 2, (*generator).evict, runEvict},
 	{"exhaust", "R A box left", fault, 2, (*generator).exhaust, runExhaust},
 	{"replay", "S R", fault, 12, (*generator).replay, runReplay},
 	{"audit", "R", fault, 2, (*generator).running, runAudit},
@@ -93,7 +94,7 @@ var actions = func() map[string]*action {
 func runOpen(w *World, a *args) (string, error) {
 	id, n := a.number(), w.node(a.number())
 	user, ok := w.userOf(a.number())
-	if a.bad || n == nil || !n.up || !ok {
+	if a.bad || !n.serves() || !ok {
 		return "", errSkip
 	}
 	if old := w.sessions[id]; old != nil {
@@ -441,12 +442,12 @@ func (w *World) visit(a *args, look func(*roamer, *visit) (string, error)) (stri
 	id, n := a.number(), w.node(a.number())
 	user, ok := w.userOf(a.number())
 	name := a.text()
-	if a.bad || n == nil || !n.up || !ok {
+	if a.bad || !n.serves() || !ok {
 		return "", errSkip
 	}
 	c := w.roamers[id]
 	if c == nil {
-		c = &roamer{id: id, caches: make(map[string]*cache), synced: make(map[string]*synced)}
+		c = &roamer{id: id, caches: make(map[string]*cache), synced: make(map[string]*synced), visited: make(map[crdt.Origin]bool)}
 		w.roamers[id] = c
 	}
 	return w.roam(c, n, user, name, look)

@@ -223,8 +223,8 @@ func (n *node) pullMissing() error {
 func (w *World) complete(n *node, user crdt.AccountID) error {
 	return n.replica.Examine(user, func(s crdt.State) error {
 		for p, a := range w.truth.added {
-			if p.user != user {
-				continue
+			if p.user != user || !n.replica.Logged().Has(a.dot) {
+				continue // another account's, or lost with a disk
 			}
 			m, err := s.Message(p.Box, p.Tag)
 			if err != nil {
@@ -253,8 +253,9 @@ func (w *World) complete(n *node, user crdt.AccountID) error {
 // forget lets all replicas learn that everything is stable, and checks that
 // nothing is kept of what is gone: neither the log nor contents (6.1, 6.2).
 func (w *World) forget() error {
-	// The last wait is for contents that were received and belong to nothing.
-	for _, d := range []time.Duration{heartbeat, heartbeat, 25 * time.Hour} {
+	// The last wait is for contents that were received and belong to nothing: they
+	// are kept for a day, by a clock that may have been set back.
+	for _, d := range []time.Duration{heartbeat, heartbeat, 25*time.Hour + 2*maxSkew*time.Millisecond} {
 		if err := w.pass(d); err != nil {
 			return err
 		}

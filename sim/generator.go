@@ -141,6 +141,7 @@ func (g *generator) node(f func(*node) bool) []string {
 }
 
 func (g *generator) running() []string { return g.node(func(n *node) bool { return n.up }) }
+func (g *generator) serving() []string { return g.node((*node).serves) }
 func (g *generator) stopped() []string { return g.node(func(n *node) bool { return !n.up }) }
 
 func (g *generator) isolated() []string {
@@ -149,7 +150,7 @@ func (g *generator) isolated() []string {
 
 // open lets one of a few sessions begin at a replica.
 func (g *generator) open() []string {
-	n := g.running()
+	n := g.serving()
 	if n == nil {
 		return nil
 	}
@@ -201,7 +202,7 @@ func (g *generator) append() []string {
 
 // delivery draws a message that arrives from outside.
 func (g *generator) delivery() []string {
-	n := g.running()
+	n := g.serving()
 	if n == nil {
 		return nil
 	}
@@ -214,7 +215,7 @@ func (g *generator) delivery() []string {
 func (g *generator) replay() []string {
 	list := g.w.unfinished()
 	s, ok := one(g, list)
-	n := g.running()
+	n := g.serving()
 	if !ok || n == nil {
 		return nil
 	}
@@ -282,7 +283,7 @@ func (g *generator) subscribe() []string {
 }
 
 func (g *generator) roam() []string {
-	n := g.running()
+	n := g.serving()
 	if n == nil {
 		return nil
 	}
@@ -346,6 +347,11 @@ func (g *generator) load() []string {
 	}
 	l, _ := one(g, list)
 	return l
+}
+
+// evict draws a replica that has lost its disk, where all others can be told.
+func (g *generator) evict() []string {
+	return g.node(func(n *node) bool { return n.w.mayEvict(n) })
 }
 
 // wait draws a time: within a round trip, of the order of the waits of re-issues,

@@ -37,7 +37,7 @@ func (n *node) mayLoad(peer *node) bool {
 	if n.load != nil {
 		return n.load.from == peer
 	}
-	return n.behind(peer) || n.loading()
+	return !peer.fresh && (n.fresh || n.behind(peer) || n.loading())
 }
 
 // runTruncate cuts the log at what the replica has, as happens when the log is
@@ -168,6 +168,7 @@ func (n *node) finishLoad() error {
 		return err
 	}
 	n.w.stats.Done["(loaded)"]++
+	n.fresh = false
 	n.unplug()
 	n.machine = causal.New(n.w.machineConfig(n), n.replica.Logged(), n.w.wall())
 	n.recall()

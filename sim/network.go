@@ -238,7 +238,7 @@ func (n *node) stabilize() {
 	n.machine.SetCut(n.replica.Cut())
 	stable := n.machine.Stable()
 	for _, peer := range n.w.nodes {
-		if peer.up && !stable.LessEqual(peer.replica.Logged()) {
+		if peer.serves() && !stable.LessEqual(peer.replica.Logged()) {
 			n.w.fail("stable", "%s takes %v for stable, %s has %v", n.name, stable, peer.name, peer.replica.Logged())
 		}
 	}

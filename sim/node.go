@@ -33,6 +33,7 @@ type node struct {
 
 	disk    *vfs.MemFS
 	up      bool
+	fresh   bool // its disk was empty when it joined, and it has loaded nothing yet
 	store   *mailstore.Store
 	replica *mailstore.Replica
 	machine *causal.Machine
@@ -41,6 +42,7 @@ type node struct {
 	changed bool      // something may have happened to it since it was checked
 
 	origin  crdt.Origin
+	lives   int             // disks that it has lost
 	streams map[int]*stream // to each other node
 	load    *load           // under way
 	sure    map[int]sure    // of each other node, as remembered over restarts
@@ -99,6 +101,12 @@ func (f *fuse) arm(at crashPoint) {
 	f.armed = at
 }
 
+func (f *fuse) isArmed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.armed != ""
+}
+
 // source is a deterministic source of random bytes.
 type source struct {
 	mu  sync.Mutex
@@ -154,7 +162,7 @@ func (n *node) start() error {
 	replica, err := store.Replica(mailstore.ReplicaOptions{
 		Subnet: "subnet", Slot: crdt.Slot(n.id), Leader: n.id == n.w.cfg.Leader, Rank: n.rank(),
 		Separator: '.', Now: n.clock, ManualTicks: true, VanishedMax: n.w.cfg.Vanished,
-		HoldDown: time.Duration(n.w.cfg.Hold) * time.Millisecond,
+		Replaces: n.lives > 0, HoldDown: time.Duration(n.w.cfg.Hold) * time.Millisecond,
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.name, err)

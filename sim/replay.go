@@ -39,7 +39,7 @@ func (w *World) unfinished() []*session {
 func runReplay(w *World, a *args) (string, error) {
 	id, n := a.number(), w.node(a.number())
 	s := cmp.Or(w.sessions[id], w.orphans[id])
-	if a.bad || n == nil || !n.up || s == nil || s.redo == nil || s.node == n {
+	if a.bad || !n.serves() || s == nil || s.redo == nil || s.node == n {
 		return "", errSkip
 	}
 	if w.sessions[id] != nil {
@@ -83,7 +83,7 @@ func runPost(w *World, a *args) (string, error) {
 	n := w.node(a.number())
 	user, ok := w.userOf(a.number())
 	box, label := a.text(), a.text()
-	if a.bad || n == nil || !n.up || !ok || w.truth.body[label] != (crdt.Root{}) {
+	if a.bad || !n.serves() || !ok || w.truth.body[label] != (crdt.Root{}) {
 		return "", errSkip
 	}
 	n.changed = true
@@ -164,7 +164,7 @@ func (t *truth) ended(p place, v crdt.VC) (crdt.Dot, bool) {
 func (t *truth) live(all crdt.VC) map[crdt.Root]bool {
 	out := make(map[crdt.Root]bool)
 	for p, a := range t.added {
-		if _, ended := t.ended(p, all); !ended {
+		if _, ended := t.ended(p, all); !ended && all.Has(a.dot) {
 			out[a.root] = true
 		}
 	}

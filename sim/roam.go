@@ -19,6 +19,8 @@ type roamer struct {
 	id     int
 	caches map[string]*cache // by account and name
 	synced map[string]*synced
+
+	visited map[crdt.Origin]bool // by whom caches were told of a UIDNEXT
 }
 
 // cache is what a client driven by UIDNEXT has of a mailbox.
@@ -89,6 +91,7 @@ func (c *roamer) fetch(v *visit) (string, error) {
 		return "power failure", nil
 	}
 	c.caches[v.key()] = x
+	c.visited[v.node.origin] = true
 	view := v.box.View()
 	w.tell(v.node, v.user, v.box.ID(), view.UIDNext(), view.HighestModSeq())
 	var m mailstore.Message

@@ -27,6 +27,8 @@ type World struct {
 	blocked  map[[2]int]bool
 	lost     int // replicas invented by exhaust
 
+	evictions int
+
 	script    Script // the steps that were run, skipped ones too
 	trace     []string
 	keepTrace bool

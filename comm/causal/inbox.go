@@ -134,6 +134,24 @@ func (m *Machine) Applied() {
 	m.in.flight = nil
 }
 
+// drop forgets what was received of an origin and is not handed out yet.
+func (m *Machine) drop(o crdt.Origin) {
+	q := m.in.queues[o]
+	if q == nil {
+		return
+	}
+	for i := range q.entries {
+		q.bytes -= q.entries[i].Size()
+		m.in.bytes -= q.entries[i].Size()
+		q.tail--
+	}
+	m.in.count -= len(q.entries)
+	q.entries = nil
+	if q.bytes == 0 {
+		delete(m.in.queues, o)
+	}
+}
+
 // Queue describes the operations of one origin that wait for others.
 type Queue struct {
 	Origin  crdt.Origin

@@ -58,6 +58,23 @@ func (p *peer) durableAt(o crdt.Origin) uint64 {
 	return max(p.has.Get(o), p.seen.newest.Get(o))
 }
 
+// Evicted tells that a peer's incarnation is gone for ever. It is not listened to
+// any more, and nothing becomes stable until its place is taken or nobody's.
+//
+// What was received of it and cannot be applied yet is dropped: its contents may
+// be lost before it can, and nobody could send them again. Whoever has applied it
+// forwards it with them, on new streams.
+func (m *Machine) Evicted(name string, o crdt.Origin) {
+	if p := m.peer(name); p != nil && !slices.Contains(p.seen.former, o) {
+		former := append(p.seen.former, o)
+		if p.seen.origin == o || p.seen.origin == 0 {
+			p.seen = presence{}
+		}
+		p.seen.former = former
+	}
+	m.drop(o)
+}
+
 // Remember tells before the first input what [Machine.Sure] returned in an
 // earlier life of this replica.
 func (m *Machine) Remember(name string, origin crdt.Origin, sure crdt.VC) {

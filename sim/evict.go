@@ -1,0 +1,124 @@
+package sim
+
+import (
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// serves reports whether a replica takes sessions.
+func (n *node) serves() bool { return n != nil && n.up && !n.fresh }
+
+// mayEvict reports whether all others can be told that a replica is gone. Where
+// UIDs were used up at once, more may have been given than an epoch skips.
+func (w *World) mayEvict(n *node) bool {
+	for _, peer := range w.nodes {
+		if peer != n && (!peer.serves() || peer.fuse.isArmed()) {
+			return false
+		}
+	}
+	return len(w.nodes) > 1 && w.lost == 0
+}
+
+// runEvict is a replica whose disk is lost: the others evict it, and it comes
+// back as another incarnation, with an empty disk and the same slot (crdt.md 6.4).
+// What nobody else had is lost with it: operations, contents that nobody had
+// pulled yet, and what clients that know no more than UIDNEXT were told there.
+func runEvict(w *World, a *args) (string, error) {
+	n := w.node(a.number())
+	if n == nil || !w.mayEvict(n) {
+		return "", errSkip
+	}
+	if alone, err := w.haveContents(n); err != nil || !alone {
+		return "contents are to be pulled from it", err
+	}
+	if n.up {
+		if err := n.crash(); err != nil {
+			return "", err
+		}
+	}
+	for _, peer := range w.nodes {
+		if peer != n {
+			n.streams[peer.id].up = nil
+		}
+	}
+	w.evictions++
+	for _, peer := range w.nodes {
+		if peer == n {
+			continue
+		}
+		if err := peer.learnEviction(n); err != nil {
+			return "", err
+		}
+	}
+	w.forgetLost(n)
+	return "", n.rejoin()
+}
+
+// haveContents reports whether the others have the contents of all their messages,
+// and of those that they are about to load.
+func (w *World) haveContents(but *node) (bool, error) {
+	for _, n := range w.nodes {
+		if n == but {
+			continue
+		}
+		missing, err := n.replica.MissingContents(crdt.Root{}, 1)
+		if err != nil || len(missing) > 0 || n.loading() {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// learnEviction is what an operator has a member do when another one is gone.
+func (n *node) learnEviction(gone *node) error {
+	n.changed = true
+	if err := n.apply(); err != nil { // what it has received of it
+		return err
+	}
+	for _, s := range n.streams {
+		s.cut() // members of different epochs do not talk
+	}
+	n.machine.Evicted(gone.name, gone.origin)
+	if err := n.replica.Evicted(crdt.Slot(gone.id), gone.origin); err != nil {
+		return err
+	}
+	return n.replica.RaiseEpoch(background, uint32(n.w.evictions))
+}
+
+// rejoin starts a replica on an empty disk.
+func (n *node) rejoin() error {
+	n.disk = vfs.NewCrashableMem()
+	n.lives++
+	n.fresh = true
+	n.acked, n.ownAcked, n.seen = nil, 0, 0
+	clear(n.accounts)
+	clear(n.sure)
+	if err := n.start(); err != nil {
+		return err
+	}
+	return n.replica.RaiseEpoch(background, uint32(n.w.evictions))
+}
+
+// forgetLost takes from what clients are known to have seen the operations of a
+// replica that nobody has any more. A client driven by UIDNEXT that was there
+// begins anew: it does not ask for messages with lower UIDs that had not arrived
+// there, and nobody can know that.
+func (w *World) forgetLost(gone *node) {
+	o := gone.origin
+	var known uint64
+	for _, n := range w.nodes {
+		if n.up {
+			known = max(known, n.replica.Logged().Get(o))
+		}
+	}
+	for _, c := range w.roamers {
+		if c.visited[gone.origin] {
+			clear(c.caches)
+			clear(c.visited)
+		}
+		for _, x := range c.synced {
+			x.vector.Set(o, min(x.vector.Get(o), known))
+		}
+	}
+}
