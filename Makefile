@@ -91,10 +91,11 @@ mutants:
 sim:
 	$(GO) run ./sim/cmd/sim -seed $(SEED) -runs $(RUNS)
 
-## soak: a million messages added and expunged, then the simulator for $(SOAK),
-## with seeds that were not run before
+## soak: a million messages added and expunged, a thousand runs of clients that
+## roam, then the simulator for $(SOAK), with seeds that were not run before
 soak:
 	PLUTO_SOAK_MESSAGES=1000000 $(GO) test -timeout 1h -v -run TestMillion ./mailstore
+	PLUTO_SOAK_ROAMS=1000 $(GO) test -timeout 1h -run TestQResyncClientsRoam ./mailnode
 	$(GO) run ./sim/cmd/sim -seed $$(date +%s)000000 -runs 0 -for $(SOAK)
 
 ## bench: the Go benchmarks of the hot paths
