@@ -41,6 +41,7 @@ func (s *session) append(c *wire.Command) error {
 	if err != nil {
 		return tryCreate(err)
 	}
+	s.made(name, done.UIDs)
 	s.code = appendAppendUID(s.code, &done)
 	return nil
 }

@@ -85,6 +85,7 @@ func init() { // the tables refer to handlers that refer to the tables
 		"THREAD":   {selectedState, syncFlags, (*session).thread, "THREAD completed"},
 		"REPLACE":  {selectedState, syncAll, (*session).replace, "REPLACE completed"},
 
+		"NOTIFY":       {anyState, syncAll, (*session).startNotify, "NOTIFY completed"},
 		"CANCELUPDATE": {selectedState, syncAll, (*session).cancelUpdate, "CANCELUPDATE completed"},
 	}
 	uidCommands = map[string]*command{

@@ -12,12 +12,13 @@ import (
 // its criteria than before (RFC 5267 section 4.3). It lasts as long as the mailbox is
 // selected.
 type searchContext struct {
-	tag     string
-	uid     bool // the client spoke of UIDs
-	program program
-	found   []UID      // of a SEARCH: what meets the criteria, rising
-	table   *sortTable // of a SORT: the same
-	seen    ModSeq     // up to which changes were looked at
+	tag        string
+	uid        bool // the client spoke of UIDs
+	program    program
+	found      []UID      // of a SEARCH: what meets the criteria, rising
+	table      *sortTable // of a SORT: the same
+	attributes *fetchArgs // to be told of new results, nil: none
+	seen       ModSeq     // up to which changes were looked at
 }
 
 // results returns how many messages meet the criteria.
@@ -52,6 +53,7 @@ func (s *session) follow(x *searchContext) {
 		return
 	}
 	x.program.root = b.lasting(x.program.root)
+	x.attributes = x.program.answer.attributes
 	x.seen = b.latest.HighestModSeq()
 	b.contexts = append(b.contexts, x)
 	s.stateDirty = stateChanged
@@ -148,21 +150,33 @@ func (s *session) shrinkContexts(b *selection, expunged []UID) {
 
 // updateContexts looks again at messages that were changed or added, and tells
 // what is a result now and was none, or the other way round. What was added is in
-// told by now (RFC 5267 section 4.3.3).
-func (s *session) updateContexts(b *selection, changed, added []UID) {
-	for _, x := range b.contexts {
-		u := contextUpdate{finder: finder{session: s, box: b, program: x.program}}
+// told by now (RFC 5267 section 4.3.3). Before that it tells what clients want to
+// know of new messages (RFC 5465 section 7). An error ends the session.
+func (s *session) updateContexts(b *selection, changed, added []UID) error {
+	updates := make([]contextUpdate, len(b.contexts))
+	for k, x := range b.contexts {
+		u := &updates[k]
+		u.finder = finder{session: s, box: b, program: x.program}
 		u.look(changed, x.seen)
+		known := len(u.come)
 		u.look(added, 0)
+		u.fresh = slices.Clone(u.come[known:])
 		x.seen = b.latest.HighestModSeq()
-		s.tellUpdate(x, u.gone, u.come)
 	}
+	if err := s.tellNew(b, added, updates); err != nil {
+		return err
+	}
+	for k, x := range b.contexts {
+		s.tellUpdate(x, updates[k].gone, updates[k].come)
+	}
+	return nil
 }
 
 // contextUpdate sorts messages by whether they meet the criteria.
 type contextUpdate struct {
 	finder
 	gone, come []UID
+	fresh      []UID // those of come that were added
 }
 
 // look looks at those of the messages that were changed since seen.

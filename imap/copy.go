@@ -55,6 +55,7 @@ func (s *session) copyMessages(c *wire.Command, uid bool) error {
 	if err != nil {
 		return tryCreate(err)
 	}
+	s.made(to, done.UIDs)
 	s.code = appendCopyUID(s.code, b.uids(spans, done.Source), &done)
 	return nil
 }
@@ -69,6 +70,7 @@ func (s *session) moveMessages(c *wire.Command, uid bool) error {
 	if b.readOnly {
 		return ErrReadOnly
 	}
+	s.removing = true
 	b.refresh()
 	keys := b.keys(spans, &s.scratch)
 	if len(keys) == 0 {
@@ -82,6 +84,7 @@ func (s *session) moveMessages(c *wire.Command, uid bool) error {
 	if err != nil {
 		return tryCreate(err)
 	}
+	s.made(to, done.UIDs)
 	if len(done.UIDs) > 0 {
 		// Before the EXPUNGE responses, RFC 6851 section 4.3.
 		s.out.tagged("", "OK", string(appendCopyUID(nil, b.uids(spans, done.Source), &done)), "Moved")

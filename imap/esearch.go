@@ -29,9 +29,10 @@ var findNames = map[string]findOptions{
 
 // findReturn is what a client wants to know of what a SEARCH finds.
 type findReturn struct {
-	extended bool // it asked in the extended form, or only knows that answer
-	options  findOptions
-	partial  partialRange
+	extended   bool // it asked in the extended form, or only knows that answer
+	options    findOptions
+	partial    partialRange
+	attributes *fetchArgs // of UPDATE, nil: none
 }
 
 // partialRange is a range of results, from 1 for the first one, or for the last
@@ -55,6 +56,14 @@ func (r *findReturn) read(c *wire.Command) error {
 			if err := c.SP(); err != nil {
 				return err
 			}
+		}
+		if c.Peek() == '(' && r.options&findUpdate != 0 && r.attributes == nil { // RFC 5465 section 7
+			a, err := readAttributes(c)
+			if err != nil {
+				return err
+			}
+			r.attributes = &a
+			continue
 		}
 		if err := r.readOption(c); err != nil {
 			return err

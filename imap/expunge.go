@@ -48,6 +48,7 @@ func (s *session) expungePlaces(spans []span) error {
 	if b.readOnly {
 		return ErrReadOnly
 	}
+	s.removing = true
 	b.refresh()
 	var keys []MessageKey
 	for _, sp := range spans {

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/go-pluto/pluto/imap/wire"
 )
@@ -30,6 +31,9 @@ func (s *session) idle(c *wire.Command) error {
 		return err
 	}
 	s.settleHighest(false)
+	if err := s.tellEvents(); err != nil {
+		return err
+	}
 	s.in.boundary()
 	s.in.idling = true
 	line := "+ idling\r\n"
@@ -42,11 +46,11 @@ func (s *session) idle(c *wire.Command) error {
 	s.out.release()
 	done := make(chan idleEnd, 1)
 	go func() { done <- s.waitForDone() }()
-	end := s.announceUntil(done)
+	end, err := announceUntil(s, done, syncAll)
 	s.in.idling = false
 	s.out.acquire()
-	if end.err != nil {
-		return end.err
+	if err = cmp.Or(err, end.err); err != nil {
+		return err
 	}
 	if !end.done {
 		return badSyntax("Expected DONE")
@@ -66,47 +70,4 @@ func (s *session) waitForDone() (end idleEnd) {
 		return idleEnd{err: err}
 	}
 	return idleEnd{done: bytes.EqualFold(b, []byte("DONE"))}
-}
-
-// announceUntil announces what happens to the selected mailbox until the other
-// goroutine has ended.
-func (s *session) announceUntil(line <-chan idleEnd) idleEnd {
-	var changed <-chan struct{}
-	if s.box != nil {
-		changed = s.box.mailbox.Changed()
-	}
-	for {
-		select {
-		case end := <-line:
-			return end
-		case <-changed:
-			if err := s.announceNow(); err != nil {
-				err = s.end(err)
-				s.in.cancel()
-				<-line
-				return idleEnd{err: &endError{said: true, cause: err}}
-			}
-		}
-	}
-}
-
-// announceNow sends what is new, if anything. A panic is an error here, so that
-// the other goroutine is waited for.
-func (s *session) announceNow() (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = s.recovered(value)
-		}
-	}()
-	s.out.acquire()
-	if err := s.sync(syncAll, false); err != nil {
-		return err
-	}
-	s.settleHighest(false)
-	if len(s.out.buf) == 0 && s.stateDirty == stateSame {
-		s.out.release()
-		return nil
-	}
-	s.answerDue = true
-	return s.flush()
 }

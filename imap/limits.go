@@ -20,6 +20,9 @@ const (
 	maxSortKeyBytes = 1 << 10   // of a text that messages are sorted by; what is beyond does not count
 	maxSortBytes    = 128 << 20 // of all texts, or identifiers, of one SORT or THREAD
 
+	maxNotifyBytes = 4 << 10 // of the arguments of NOTIFY, for the session to go on elsewhere
+	maxNotifyNames = 10000   // mailboxes that NOTIFY watches
+
 	maxContexts       = 16      // searches that a session follows
 	maxContextResults = 1 << 20 // of all of them together, but for the first
 

@@ -131,7 +131,11 @@ func (i *input) Read(p []byte) (int, error) {
 		}
 	}
 	i.arm()
-	n, err := i.session.conn.Read(p)
+	read := i.session.conn.Read
+	if !i.idling && i.started.IsZero() && i.session.listens() {
+		read = i.session.readListening
+	}
+	n, err := read(p)
 	if n > 0 {
 		i.count(n)
 		return n, nil

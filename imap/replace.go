@@ -42,6 +42,8 @@ func (s *session) replaceMessage(c *wire.Command, uid bool) error {
 		return tryCreate(err)
 	}
 	// Before the EXPUNGE response, RFC 8508 section 4.3.
+	s.made(to, done.UIDs)
+	s.removing = true
 	s.out.tagged("", "OK", string(appendAppendUID(nil, &done)), "Replacement message ready")
 	return nil
 }

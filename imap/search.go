@@ -55,7 +55,7 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 		return err
 	}
 	if p.answer.options&findUpdate != 0 {
-		s.follow(&searchContext{tag: tag, uid: uid, program: *p, found: s.box.uidsAt(found)})
+		s.follow(&searchContext{tag: tag, uid: uid, program: f.program, found: s.box.uidsAt(found)})
 	}
 	return f.failed
 }

@@ -127,6 +127,7 @@ func (s *session) closeMailbox() {
 	if s.box == nil {
 		return
 	}
+	s.leaveSelected()
 	s.box.mailbox.Close()
 	s.box = nil
 	s.stateDirty = stateChanged

@@ -32,6 +32,7 @@ type selection struct {
 	recents  int       // as in the last RECENT response
 	keywords []string  // as in the last FLAGS response
 
+	mine     []UID            // that this session has made and the client was not told of
 	contexts []*searchContext // searches that the client follows
 
 	announced   []span // places in told whose flags the current command has told,

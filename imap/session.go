@@ -32,12 +32,14 @@ type session struct {
 	scratch Message    // not on the stack, because it is passed to interfaces
 	spans   []span     // of the message set of the current command
 	modes   modes      // that the client has switched on
+	notify  *notifying // what NOTIFY asked for, nil: it was not used
 	bad     int        // commands in a row that were no IMAP
 	leaving bool       // the client has logged out
 	roaming Roaming    // the account, in a session that came from another replica
 
 	turner     Turner                 // conn, if it is one
 	turn       func(Checkpoint) error // what the next answer is sent with; nil: as an answer
+	removing   bool                   // the command removes messages: that is told in any case
 	numbers    bool                   // the command's answer depends on message numbers staying
 	saidModSeq bool                   // the command's answer has a MODSEQ
 	sentName   string                 // the last name of a mailbox as the client sent it
@@ -58,6 +60,7 @@ func Serve(ctx context.Context, conn Conn, account Account, opts Options) error 
 	s := newSession(ctx, conn, account, opts)
 	s.opts.Metrics.sessions.Inc()
 	defer s.opts.Metrics.sessions.Dec()
+	defer s.stopNotify()
 	defer s.closeMailbox()
 	return s.end(s.run())
 }
@@ -144,7 +147,7 @@ func (s *session) execute(c *wire.Command) (string, result, error) {
 	s.tag = tag
 	cmd, name, err := s.lookUp(c)
 	if err == nil {
-		s.code, s.numbers, s.saidModSeq = s.code[:0], false, false
+		s.code, s.numbers, s.saidModSeq, s.removing = s.code[:0], false, false, false
 		err = cmd.run(s, c)
 	}
 	if fatal := c.Finish(); fatal != nil {
@@ -163,6 +166,9 @@ func (s *session) execute(c *wire.Command) (string, result, error) {
 		return name, resultEnded, gone
 	}
 	s.settleHighest(err == nil)
+	if gone := s.tellEvents(); gone != nil {
+		return name, resultEnded, gone
+	}
 	if err != nil {
 		result, err := s.answerError(tag, name, err)
 		return name, result, err

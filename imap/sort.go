@@ -57,7 +57,7 @@ func (s *session) runSort(tag string, criteria []sortCriterion, p *program, uid 
 		return err
 	}
 	if p.answer.options&findUpdate != 0 {
-		s.follow(&searchContext{tag: tag, uid: uid, program: *p, table: table})
+		s.follow(&searchContext{tag: tag, uid: uid, program: f.program, table: table})
 	}
 	return f.failed
 }

@@ -31,6 +31,7 @@ func init() { // the rows refer to functions that refer to the table
 		{1, (*session).saveSelected, (*session).loadSelected},
 		{2, (*session).saveResult, (*session).loadResult},
 		{3, (*session).saveContexts, (*session).loadContexts},
+		{5, (*session).saveNotify, (*session).loadNotify},
 	}
 }
 

@@ -81,6 +81,15 @@ func readStatusItems(c *wire.Command) (statusSet, error) {
 	}
 }
 
+// statusOf returns the items of these names.
+func statusOf(names ...string) (set statusSet) {
+	for _, name := range names {
+		item, _ := statusItem(name)
+		set |= item
+	}
+	return set
+}
+
 func statusItem(name string) (statusSet, bool) {
 	for i := range statusItems {
 		if strings.EqualFold(name, statusItems[i].name) {
@@ -104,6 +113,11 @@ func (s *session) tellStatus(name string, items statusSet) error {
 			return err
 		}
 	}
+	return s.tellStatusOf(name, items, &st)
+}
+
+// tellStatusOf is tellStatus of a status that has been looked up.
+func (s *session) tellStatusOf(name string, items statusSet, st *Status) error {
 	buf := append(s.out.buf, "* STATUS "...)
 	buf = s.appendMailbox(buf, name)
 	separator := " ("
@@ -114,7 +128,7 @@ func (s *session) tellStatus(name string, items statusSet) error {
 		buf = append(append(buf, separator...), statusItems[i].name...)
 		separator = " "
 		if value := statusItems[i].value; value != nil {
-			buf = strconv.AppendUint(append(buf, ' '), value(s, &st), 10)
+			buf = strconv.AppendUint(append(buf, ' '), value(s, st), 10)
 			continue
 		}
 		buf = append(append(append(buf, " ("...), st.MailboxID...), ')')

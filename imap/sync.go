@@ -15,10 +15,16 @@ func (s *session) sync(mode syncMode, uid bool) error {
 	if b.mailbox.Gone() {
 		return errDeselected
 	}
+	if s.selectedWish() == 0 && !s.removing { // RFC 5465 section 3.1
+		b.announced = nil
+		return nil
+	}
 	vector := s.account.Vector() // what is in the view at least
 	b.refresh()
 	if b.latest != b.told {
-		s.announce(b, mode, uid)
+		if err := s.announce(b, mode, uid || s.notify != nil); err != nil { // RFC 5465 section 5.1
+			return err
+		}
 	}
 	b.vector = vector
 	b.announced = nil
@@ -28,26 +34,30 @@ func (s *session) sync(mode syncMode, uid bool) error {
 	return s.out.spill()
 }
 
-func (s *session) announce(b *selection, mode syncMode, uid bool) {
+func (s *session) announce(b *selection, mode syncMode, uid bool) (err error) {
 	changes := b.latest.Since(b.told)
 	if len(changes.Changed)+len(changes.Added) > 0 && b.newKeywords() {
 		s.appendFlagsResponse(b)
 	}
 	changed := b.unknownOf(changes.Changed, &s.scratch)
+	if s.selectedWish()&eventFlags == 0 {
+		changed = nil
+	}
 	if len(changes.Expunged) > 0 && mode != syncAll {
 		// Numbers must stay, and what is new comes after what is expunged:
 		// until they may change, flags are all that can be told.
 		s.announceFlags(b, changed, uid)
-		s.updateContexts(b, changes.Changed, nil)
+		err = s.updateContexts(b, changes.Changed, nil)
 	} else {
 		s.renumber(b, &changes)
 		s.announceFlags(b, changed, uid)
-		s.updateContexts(b, changes.Changed, changes.Added)
+		err = s.updateContexts(b, changes.Changed, changes.Added)
 	}
 	if high := b.latest.HighestModSeq(); high != b.shown {
 		b.shown, b.high = high, max(b.high, high)
 		s.stateDirty = max(s.stateDirty, stateNewModSeq)
 	}
+	return err
 }
 
 // renumber announces which messages went and came. The client's numbers change

@@ -142,6 +142,15 @@ func (c *Command) Byte(b byte) bool {
 	return true
 }
 
+// Rest returns what is left of the command, not consumed. ok is false if there are
+// literals in it.
+func (c *Command) Rest() (text string, ok bool) {
+	if c.advance() != nil || c.marker.found {
+		return "", false
+	}
+	return string(c.reader.buf[c.reader.pos:c.reader.end]), true
+}
+
 // Skip consumes the text if that is what comes next, in any case of its letters.
 func (c *Command) Skip(text string) bool {
 	if c.advance() != nil {
