@@ -135,6 +135,8 @@ func (r *Replica) collectLoop() {
 	defer sweep.Stop()
 	retry := time.NewTimer(collectRetry)
 	defer retry.Stop()
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
@@ -144,6 +146,7 @@ func (r *Replica) collectLoop() {
 			continue
 		case <-r.collector.wake:
 		case <-retry.C:
+		case <-trim.C:
 		}
 		left, err := r.collect()
 		if err != nil && r.ctx.Err() == nil {
@@ -173,7 +176,7 @@ func (r *Replica) collect() (left bool, err error) {
 	defer r.collector.working.Unlock()
 	stable, limit := r.collector.limits()
 	r.collector.reconsider()
-	if err := r.cutBehind(limit); err != nil {
+	if err := errors.Join(r.cutBehind(limit), r.trim()); err != nil {
 		return true, err
 	}
 	for o, n := range limit.All() {

@@ -265,6 +265,7 @@ func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) err
 	if err := r.store.db.ApplyNoSyncWait(t.batch, pebble.Sync); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	r.noteLogged(t.logged)
 	c.batch, t.batch = t.batch, nil
 	c.behind = vector.Get(r.self.Origin)
 	c.done = make(chan struct{})

@@ -42,7 +42,7 @@ var (
 
 // BeginLoad begins to load the accounts of a peer. If a load is under way it goes
 // on with another list, of the same peer or another one; accounts that are
-// loaded stay so. The list survives restarts.
+// loaded stay so, unless they are from before list.Cut. The list survives restarts.
 func (r *Replica) BeginLoad(list SnapshotList) error {
 	if err := r.store.enter(); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (r *Replica) BeginLoad(list SnapshotList) error {
 	}
 	r.SuspendCheckpoints(true)
 	for part := range slices.Chunk(list.Accounts, 10000) {
-		if err := r.listLoads(part); err != nil {
+		if err := r.listLoads(part, list.Cut); err != nil {
 			return fmt.Errorf("load snapshots: %w", err)
 		}
 	}
@@ -65,8 +65,9 @@ func (r *Replica) BeginLoad(list SnapshotList) error {
 	return nil
 }
 
-// listLoads notes accounts that are to be loaded.
-func (r *Replica) listLoads(users []crdt.AccountID) error {
+// listLoads notes accounts that are to be loaded, also those that were from a
+// snapshot which the peer's log, cut at cut, does not continue.
+func (r *Replica) listLoads(users []crdt.AccountID, cut crdt.VC) error {
 	b := r.store.db.NewBatch()
 	defer b.Close()
 	for _, id := range users {
@@ -74,7 +75,7 @@ func (r *Replica) listLoads(users []crdt.AccountID) error {
 		if err != nil {
 			return err
 		}
-		if old != nil {
+		if old != nil && (old.phase != loadDone || cut.LessEqual(old.vector)) {
 			continue
 		}
 		if err := b.Set(r.keys.accountLoad(nil, id), new(accountLoad).append(nil), nil); err != nil {
@@ -86,6 +87,7 @@ func (r *Replica) listLoads(users []crdt.AccountID) error {
 
 // LoadProgress says how far a load has come.
 type LoadProgress struct {
+	Vector crdt.VC // of the list
 	Loaded int
 	Left   []AccountProgress
 }
@@ -105,8 +107,12 @@ func (r *Replica) LoadProgress() (p LoadProgress, err error) {
 		return p, err
 	}
 	defer r.store.leave()
-	if v, err := r.store.get(r.keys.load(nil)); err != nil || v == nil {
+	v, err := r.store.get(r.keys.load(nil))
+	if err != nil || v == nil {
 		return p, errors.Join(err, ErrNoLoad)
+	}
+	if p.Vector, err = crdt.DecodeVC(v); err != nil {
+		return p, fmt.Errorf("%w: load: %w", errCorrupt, err)
 	}
 	err = r.eachLoad(func(id crdt.AccountID, l *accountLoad) error {
 		if l.phase == loadDone {
@@ -334,6 +340,7 @@ func (r *Replica) riseTo(reached crdt.VC) error {
 	if err := b.SyncWait(); err != nil {
 		return r.store.fail(err)
 	}
+	r.logSize.forgetCut(cut)
 	r.durable.Lock()
 	r.durable.vector.Merge(reached)
 	r.durable.Unlock()

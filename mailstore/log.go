@@ -24,6 +24,7 @@ func (t *tx) logEncoded(d crdt.Dot, bodies []crdt.Root, data []byte) error {
 		t.val = append(t.val, root[:]...)
 	}
 	t.val = append(t.val, data...)
+	t.logged = append(t.logged, logged{d, len(t.key) + len(t.val)})
 	return t.set(t.val)
 }
 

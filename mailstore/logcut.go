@@ -69,6 +69,7 @@ func (r *Replica) CutLog(v crdt.VC) error {
 	r.cut.Lock()
 	r.cut.vector = next
 	r.cut.Unlock()
+	r.logSize.forgetCut(next)
 	return nil
 }
 

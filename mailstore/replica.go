@@ -39,6 +39,11 @@ type ReplicaOptions struct {
 	// KeepLog keeps the log whole: where members cannot be given snapshots, one
 	// that lost its disk needs all of it.
 	KeepLog bool
+	// LogMaxSize and LogMaxAge bound the part of the log that is kept for members
+	// that are away: bytes, and the time since an operation was logged. Who lacks
+	// what was cut off takes a snapshot. 0 is no bound.
+	LogMaxSize int64
+	LogMaxAge  time.Duration
 	// Replaces says that this incarnation takes the slot of one that is lost,
 	// when it is made.
 	Replaces bool
@@ -84,6 +89,8 @@ type Replica struct {
 		sync.Mutex
 		vector crdt.VC
 	}
+
+	logSize logSize
 
 	tokens    tokenTable
 	tokensOff bool // under seq
@@ -207,6 +214,8 @@ func (r *Replica) open() error {
 	if err := r.loadVector(); err != nil {
 		return err
 	}
+	r.logSize.start = r.seq.vector.Clone()
+	r.logSize.origins = make(map[crdt.Origin][]segment)
 	r.mergeStep = mergeStep
 	if err := r.loadTokens(); err != nil {
 		return err

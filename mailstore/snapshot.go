@@ -16,6 +16,7 @@ import (
 // no operation in Vector.
 type SnapshotList struct {
 	Vector   crdt.VC
+	Cut      crdt.VC // where the log begins
 	Accounts []crdt.AccountID
 }
 
@@ -38,6 +39,7 @@ func (r *Replica) listSnapshots(snap *pebble.Snapshot) (out SnapshotList, err er
 	if _, out.Vector, err = r.vectorIn(snap); err != nil {
 		return out, err
 	}
+	out.Cut = r.Cut()
 	kind := r.keys.kind(nil, spaceState, kindAccount)
 	it, err := snap.NewIter(iterBounds(kind, after(kind)))
 	if err != nil {

@@ -38,6 +38,7 @@ type tx struct {
 	awaiting map[crdt.Instance]bool
 	contents map[crdt.Root]crdt.Content
 	removals map[crdt.Removal]bool
+	logged   []logged
 	late     []crdt.Dot // operations applied before to which removals were added
 
 	vanishing map[crdt.MailboxID][]vanishedUID // not in the batch yet
