@@ -13,6 +13,10 @@ const (
 	DefaultQuotaStorage       = Size(0) // no limit
 	DefaultQuotaMessages      = 0       // no limit
 
+	DefaultLogMaxSize   = 1 * GiB
+	DefaultLogMaxAge    = 30 * 24 * time.Hour
+	DefaultSnapshotRate = 64 * MiB
+
 	DefaultPublicCertLoc = "private/public-distributor-cert.pem"
 	DefaultPublicKeyLoc  = "private/public-distributor-key.pem"
 
@@ -45,6 +49,11 @@ const (
 
 	maxNameLen     = 64
 	maxGreetingLen = 200
+	minLogSize     = 64 * KiB
+	maxLogSize     = 1 << 50
+	minLogAge      = time.Minute
+	maxLogAge      = 10 * 365 * 24 * time.Hour
+	minRate        = 64 * KiB
 	// MaxSlot is the largest slot of a replica in its subnet; the smallest is 1.
 	MaxSlot = 15
 )

@@ -76,6 +76,7 @@ func read(t *table) *Config {
 	c := &Config{
 		RootCertLoc: t.location("RootCertLoc", DefaultRootCertLoc),
 		IMAP:        readIMAP(t.sub("IMAP"), t.file),
+		Replication: readReplication(t.sub("Replication"), t.file),
 	}
 	if s := t.sub("Distributor"); s != nil {
 		c.Distributor = readDistributor(s)
@@ -112,6 +113,22 @@ func readIMAP(t *table, f *file) IMAP {
 		t.bad("HierarchySeparator", `write "." or "/"`)
 	}
 	return i
+}
+
+func readReplication(t *table, f *file) Replication {
+	if t == nil {
+		t = &table{path: toml.Key{"Replication"}, file: f}
+	}
+	defer t.done()
+	r := Replication{
+		LogMaxSize:   t.size("LogMaxSize", DefaultLogMaxSize, minLogSize, maxLogSize),
+		LogMaxAge:    t.duration("LogMaxAge", DefaultLogMaxAge, minLogAge, maxLogAge),
+		SnapshotRate: t.size("SnapshotRate", DefaultSnapshotRate, 0, maxLogSize),
+	}
+	if r.SnapshotRate > 0 && r.SnapshotRate < minRate {
+		t.bad("SnapshotRate", "less than %v a second; write 0 for no bound", Size(minRate))
+	}
+	return r
 }
 
 // isGreeting reports whether s can be the text of an untagged OK: RFC 9051

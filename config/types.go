@@ -13,6 +13,7 @@ type Config struct {
 	// all regions share.
 	RootCertLoc string
 	IMAP        IMAP
+	Replication Replication
 	// Distributor is nil if the file has none.
 	Distributor *Distributor
 	// Workers are in the order of the file.
@@ -31,6 +32,14 @@ type IMAP struct {
 	// says otherwise of him; 0: no limit.
 	QuotaStorage  Size
 	QuotaMessages int64
+}
+
+// Replication is how nodes that keep mail deal with members of their subnets that
+// are away.
+type Replication struct {
+	LogMaxSize   Size          // of the log of a subnet on a node; who lacks what went takes a snapshot
+	LogMaxAge    time.Duration // how long it reaches back at most
+	SnapshotRate Size          // bytes a second that a node gives to those who take snapshots; 0: no bound
 }
 
 // Authentication adapters.

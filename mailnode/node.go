@@ -149,7 +149,8 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Rank:           rank,
 		Separator:      n.opts.Config.IMAP.HierarchySeparator,
 		Policy:         crdt.DefaultPolicy(),
-		KeepLog:        true, // snapshots are not carried between nodes yet
+		LogMaxSize:     int64(n.opts.Config.Replication.LogMaxSize),
+		LogMaxAge:      n.opts.Config.Replication.LogMaxAge,
 		Replaces:       n.opts.Replaces != 0,
 		MaxMessageSize: int64(n.opts.Config.IMAP.MaxMessageSize),
 		Quarantined:    m.present.dismiss,
@@ -173,6 +174,8 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		AckStrict:      n.opts.Node.AckStrict,
 		Bootstrap:      n.opts.Bootstrap,
 		Replaces:       n.opts.Replaces,
+		Snapshots:      snapshots{replica},
+		GiveRate:       int(n.opts.Config.Replication.SnapshotRate),
 		Fenced:         replica.Refuse, // sessions that live here stop to write at once
 		Credentials: func(peer string) (credentials.TransportCredentials, error) {
 			return credentials.NewTLS(n.identity.ClientTLS(peer, crypto.RoleWorker, crypto.RoleStorage)), nil

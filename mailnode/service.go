@@ -140,8 +140,12 @@ func serves(s comm.Status) error {
 	switch {
 	case s.Fault != nil:
 		return fmt.Errorf("subnet %s: %w", s.Subnet, s.Fault)
-	case !s.Ready():
+	case !s.Confirmed:
 		return fmt.Errorf("subnet %s: no peer has confirmed slot %d of this new replica yet (or start it with -bootstrap)", s.Subnet, s.Slot)
+	case !s.Joined && s.Loading:
+		return fmt.Errorf("subnet %s: this replica is new and not complete yet: %v", s.Subnet, s.Load)
+	case !s.Ready():
+		return fmt.Errorf("subnet %s: this replica is new and has not caught up with any peer yet", s.Subnet)
 	}
 	return nil
 }
