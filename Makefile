@@ -10,9 +10,11 @@ PUBLIC     ?= localhost,127.0.0.1
 RUNS       ?= 10000
 SEED       ?= 1
 SOAK       ?= 1h
+KILLS      ?= 1000
+SOAKDIR    ?= soak
 PROTOS     := imap/tunnel/node.proto comm/receiver.proto $(wildcard admin/*.proto)
 
-.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check exhaustive fixture mutants sim soak bench clean
+.PHONY: all build deps pki test-public demo test check vet staticcheck format proto proto-check exhaustive fixture mutants sim soak soak-simulator soak-kills soak-partitions bench clean
 
 all: build
 
@@ -92,11 +94,24 @@ sim:
 	$(GO) run ./sim/cmd/sim -seed $(SEED) -runs $(RUNS)
 
 ## soak: a million messages added and expunged, a thousand runs of clients that
-## roam, then the simulator for $(SOAK), with seeds that were not run before
-soak:
+## roam, then the simulator for $(SOAK), with seeds that were not run before, then
+## soak-kills and soak-partitions
+soak: soak-simulator soak-kills soak-partitions
+
+soak-simulator:
 	PLUTO_SOAK_MESSAGES=1000000 $(GO) test -timeout 1h -v -run TestMillion ./mailstore
 	PLUTO_SOAK_ROAMS=1000 $(GO) test -timeout 1h -run TestQResyncClientsRoam ./mailnode
 	$(GO) run ./sim/cmd/sim -seed $$(date +%s)000000 -runs 0 -for $(SOAK)
+
+## soak-kills: $(KILLS) kills of workers and storage under load, with cuts of the
+## network; goes on with the data and the count in $(SOAKDIR)
+soak-kills:
+	@mkdir -p $(SOAKDIR)
+	PLUTO_SOAK_KILLS=$(KILLS) PLUTO_SOAK_DIR=$(abspath $(SOAKDIR)) $(GO) test -timeout 24h -count=1 -v -run TestSoakKills ./e2e
+
+## soak-partitions: all pairs cut off from each other, one way and both, for $(SOAK)
+soak-partitions:
+	PLUTO_E2E_DURATION=$(SOAK) $(GO) test -timeout 24h -count=1 -v -run TestPartitions ./e2e
 
 ## bench: the Go benchmarks of the hot paths
 bench:

@@ -83,11 +83,17 @@ func lostOrigin(t *testing.T, n *cluster.Node) (origin string) {
 	return origin
 }
 
-// listing returns what mailboxes show: UIDVALIDITY, UIDs, flags, contents.
-// \Recent is left out, which belongs to sessions.
+// listing returns what mailboxes of user 1 show: UIDVALIDITY, UIDs, flags,
+// contents. \Recent is left out, which belongs to sessions.
 func listing(t *testing.T, c *cluster.Cluster, r *cluster.Region, mailboxes ...string) (lines []string, err error) {
 	t.Helper()
-	conn := dialUser(t, c, r, 1)
+	return listingOf(t, c, r, 1, mailboxes...)
+}
+
+// listingOf is listing for any user.
+func listingOf(t *testing.T, c *cluster.Cluster, r *cluster.Region, user int, mailboxes ...string) (lines []string, err error) {
+	t.Helper()
+	conn := dialUser(t, c, r, user)
 	defer conn.Close()
 	for _, name := range mailboxes {
 		if err := conn.Select(name); err != nil {

@@ -67,7 +67,7 @@ func TestPartitions(t *testing.T) {
 	}
 	report(t, r)
 	t.Logf("acknowledged %v, equal after %s", r.Acknowledged, r.Settled)
-	sameAtStorage(t, c, "parta", "partb")
+	sameAtStorage(t, c, 1, "parta", "partb")
 }
 
 // cutAll makes all cuts in turn while load runs for d: each lasts the same time,
@@ -79,7 +79,7 @@ func cutAll(ctx context.Context, t *testing.T, n *wan.Network, done <-chan struc
 		if i == len(list)-1 {
 			each = d / 2
 		}
-		t.Logf("%s cut %s for %v", time.Now().Format("05.000"), x.name, each)
+		t.Logf("cut %s for %v", x.name, each)
 		x.make(n)
 		wait(ctx, done, each*9/10)
 		n.Heal()
@@ -88,16 +88,16 @@ func cutAll(ctx context.Context, t *testing.T, n *wan.Network, done <-chan struc
 }
 
 // sameAtStorage kills the worker of eu, whose clients then see storage, and wants
-// mailboxes of user 1 to be there as they are at us.
-func sameAtStorage(t *testing.T, c *cluster.Cluster, mailboxes ...string) {
+// mailboxes to be there as they are at us.
+func sameAtStorage(t *testing.T, c *cluster.Cluster, user int, mailboxes ...string) {
 	t.Helper()
 	c.EU.Worker.Kill()
 	until(t, timeout(t, 30*time.Second), "the same at storage", func() (bool, error) {
-		there, err := listing(t, c, c.US, mailboxes...)
+		there, err := listingOf(t, c, c.US, user, mailboxes...)
 		if err != nil {
 			return false, err
 		}
-		here, err := listing(t, c, c.EU, mailboxes...)
+		here, err := listingOf(t, c, c.EU, user, mailboxes...)
 		return err == nil && slices.Equal(here, there), err
 	})
 	wantTakeover(t, c.EU.Distributor, c.Storage)

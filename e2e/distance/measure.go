@@ -24,7 +24,7 @@ func lag(ctx context.Context, o *Options) error {
 	}
 	defer s.stop()
 	o.print("\nLag at %g APPENDs a second (8 KiB median) from eu to us, AckPeers = 0, from the first byte sent until the other region shows it; ms", o.Rate)
-	o.print("%12s %8s %8s %8s %8s %10s %8s", "one-way", "median", "p95", "p99", "max", "bar (p99)", "")
+	o.print("%12s %8s %8s %8s %8s %10s %8s %14s %14s", "one-way", "median", "p95", "p99", "max", "bar (p99)", "", "OK, median", "OK, p99")
 	for _, d := range o.Delays {
 		o.say("lag over %v", d)
 		s.far(wan.Conditions{Delay: d})
@@ -34,7 +34,9 @@ func lag(ctx context.Context, o *Options) error {
 		}
 		row, _ := r.Row("visible after send")
 		bar := d + 20*time.Millisecond
-		o.print("%12v %8.1f %8.1f %8.1f %8.1f %10v %8s", d, ms(row.P50Us), ms(row.P95Us), ms(row.P99Us), ms(row.MaxUs), bar, verdict(ms(row.P99Us) <= ms(float64(bar.Microseconds()))))
+		ack, _ := r.Row("ack")
+		o.print("%12v %8.1f %8.1f %8.1f %8.1f %10v %8s %14.1f %14.1f", d, ms(row.P50Us), ms(row.P95Us), ms(row.P99Us), ms(row.MaxUs),
+			bar, verdict(ms(row.P99Us) <= ms(float64(bar.Microseconds()))), ms(ack.P50Us), ms(ack.P99Us))
 	}
 	return nil
 }
