@@ -178,7 +178,7 @@ func TestFloorRandom(t *testing.T) {
 		}
 		useful += n
 	})
-	if useful == 0 {
+	if useful == 0 && !testing.Short() { // few runs may have none
 		t.Error("no MODSEQ of another replica was ever translated to more than 0")
 	}
 }
@@ -221,7 +221,7 @@ func TestFloorExhaustive(t *testing.T) {
 		explore(w, depth, nil)
 	}
 	t.Logf("%d states, %d times a MODSEQ was worth something elsewhere", states, useful)
-	if useful == 0 {
+	if useful == 0 && !testing.Short() { // few runs may have none
 		t.Error("no MODSEQ of another replica was ever translated to more than 0")
 	}
 }
