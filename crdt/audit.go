@@ -34,6 +34,9 @@ func Audit(s State) error {
 			return fmt.Errorf("audit mailbox %q: %w", b.Name.Value, err)
 		}
 	}
+	if err := a.notes(boxes); err != nil {
+		return fmt.Errorf("audit annotations: %w", err)
+	}
 	for i := range a.awaiting {
 		a.find("message %v of mailbox %x awaits a UID, but is not there", i.Tag, uint64(i.Box))
 	}
@@ -41,6 +44,27 @@ func Audit(s State) error {
 		return fmt.Errorf("audit contents: %w", err)
 	}
 	return errors.Join(a.found...)
+}
+
+// notes checks that annotations are such as an operation can make.
+func (a *audit) notes(boxes []*Mailbox) error {
+	all := []Annotation{{Server: true}}
+	for _, b := range boxes {
+		all = append(all, Annotation{Box: b.ID})
+	}
+	for _, of := range all {
+		notes, err := a.State.Notes(of)
+		if err != nil {
+			return err
+		}
+		for entry, r := range notes {
+			of.Entry = entry
+			if err := (&Annotated{of, r.Value}).checkLoaded(r.Time); err != nil || r.Time == 0 {
+				a.find("annotation %+v of time %d: %v", of, r.Time, err)
+			}
+		}
+	}
+	return nil
 }
 
 // contents checks that instances are counted by content.

@@ -44,7 +44,7 @@ func drawVC(t *rapid.T) VC {
 }
 
 func drawPayload(t *rapid.T) Payload {
-	switch kind(rapid.IntRange(int(kindAppend), int(kindRaiseEpoch)).Draw(t, "kind")) {
+	switch kind(rapid.IntRange(int(kindAppend), int(kindAnnotate)).Draw(t, "kind")) {
 	case kindAppend:
 		return rapid.Ptr(rapid.Make[Append](), false).Draw(t, "payload")
 	case kindStore:
@@ -71,6 +71,8 @@ func drawPayload(t *rapid.T) Payload {
 		return rapid.Ptr(rapid.Make[Subscribe](), false).Draw(t, "payload")
 	case kindRenumber:
 		return rapid.Ptr(rapid.Make[Renumber](), false).Draw(t, "payload")
+	case kindAnnotate:
+		return rapid.Ptr(rapid.Make[Annotate](), false).Draw(t, "payload")
 	case kindRaiseEpoch:
 		return rapid.Ptr(rapid.Make[RaiseEpoch](), false).Draw(t, "payload")
 	case kindSetSpecialUse:

@@ -104,6 +104,12 @@ func everyOperation(w *world) []prepared {
 		{"touch dead", payload(&Touch{dead, 7})},
 		{"subscribe", func(s *Site) (Payload, error) { return s.PrepareSubscribe("A", true) }},
 		{"unsubscribe", payload(&Subscribe{"A", false})},
+		{"annotate", func(s *Site) (Payload, error) {
+			return s.PrepareAnnotate([]Annotated{{Annotation{Box: ax, Entry: "/private/x"}, Note{true, "1"}}, {Annotation{Server: true, Entry: "/shared/x"}, Note{true, "1"}}})
+		}},
+		{"annotate otherwise", payload(&Annotate{[]Annotated{{Annotation{Box: ax, Entry: "/private/x"}, Note{true, "2"}}}})},
+		{"unannotate", payload(&Annotate{[]Annotated{{Annotation{Box: ax, Entry: "/private/x"}, Note{}}, {Annotation{Server: true, Entry: "/shared/x"}, Note{}}}})},
+		{"annotate dead", payload(&Annotate{[]Annotated{{Annotation{Box: dead, Entry: "/private/x"}, Note{true, ""}}}})},
 		{"special use", func(s *Site) (Payload, error) { return s.PrepareSpecialUse("A", `\Junk`) }},
 		{"other special use", func(s *Site) (Payload, error) { return s.PrepareSpecialUse("A", `\Trash`) }},
 		{"bind", func(s *Site) (Payload, error) { return s.PrepareBindLogin("user") }},
@@ -210,6 +216,10 @@ func TestConditionsAreNeeded(t *testing.T) {
 		},
 		{"times are unique: names", &Rename{[]Renamed{{a, "P", 1}}}, &Rename{[]Renamed{{a, "Q", 1}}}, true},
 		{"times are unique: subscriptions", &Subscribe{"A", true}, &Subscribe{"A", false}, true},
+		{
+			"times are unique: annotations", &Annotate{[]Annotated{{Annotation{Box: a, Entry: "/shared/x"}, Note{true, "1"}}}},
+			&Annotate{[]Annotated{{Annotation{Box: a, Entry: "/shared/x"}, Note{true, "2"}}}}, true,
+		},
 		{"times are unique: special uses", &SetSpecialUse{a, `\Sent`}, &SetSpecialUse{a, `\Junk`}, true},
 		{"times are unique: logins", &BindLogin{"a"}, &BindLogin{"b"}, true},
 	} {

@@ -30,8 +30,8 @@
 //     later is shown, and both are removed together. Of a command that is
 //     replayed elsewhere the last attempt stays, also against a first one that
 //     comes when the user has moved or removed the other long since.
-//   - Two writers of one flag: the later by hybrid clock wins; different flags do
-//     not disturb each other.
+//   - Two writers of one flag or annotation: the later by hybrid clock wins;
+//     different ones do not disturb each other.
 //   - A content is there as long as an instance refers to it, or an operation that
 //     is still to come may ([Collect]); then it goes, and leaves nothing behind.
 //   - An operation touches the messages that it names and a constant number of
@@ -80,6 +80,7 @@
 //	2.3  replayed commands           cause.go forget.go              c17_replayed_moves c21_late_original TestReplays TestReplaysExhaustive
 //	2.4  held deliveries             hold.go                         TestHoldRefusesNothing TestHoldTakesAlong TestHoldAndClocks
 //	2.5  FLAGS, SUBSCRIBE, provision flag.go mailbox_prepare.go      flags TestSameValueLater
+//	2.5  annotations (METADATA)      annotate.go                     TestAnnotationLimits TestNotesOfMailboxes
 //	3.1  remove wins                 effect.go                       c09_store_expunge TestConditionsAreNeeded
 //	3.2  add wins over DELETE        mailbox_effect.go               c16_mailbox_races
 //	3.3  flags                       flag.go                         flags TestFlagTies

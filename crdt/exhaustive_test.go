@@ -198,7 +198,7 @@ func (s *Memory) append(b []byte) []byte {
 		}
 		b = fmt.Append(b, s.vanished[id])
 	}
-	return fmt.Append(b, s.twins, s.replays, s.used, s.subs, s.account.Provisioned, s.account.Login)
+	return fmt.Append(b, s.twins, s.replays, s.used, s.subs, s.notes, s.account.Provisioned, s.account.Login)
 }
 
 var exhaustive = flag.Bool("exhaustive", false, "TestExhaustive: also what takes many minutes")

@@ -18,6 +18,7 @@ const (
 	kindBindLogin     kind = 14
 	kindRenumber      kind = 15
 	kindRaiseEpoch    kind = 16
+	kindAnnotate      kind = 17
 )
 
 func (*Append) kind() kind        { return kindAppend }
@@ -36,6 +37,7 @@ func (*SetSpecialUse) kind() kind { return kindSetSpecialUse }
 func (*BindLogin) kind() kind     { return kindBindLogin }
 func (*Renumber) kind() kind      { return kindRenumber }
 func (*RaiseEpoch) kind() kind    { return kindRaiseEpoch }
+func (*Annotate) kind() kind      { return kindAnnotate }
 
 // newPayload returns an empty payload of a kind, nil if there is no such kind.
 func newPayload(k kind) Payload {
@@ -72,6 +74,8 @@ func newPayload(k kind) Payload {
 		return new(Renumber)
 	case kindRaiseEpoch:
 		return new(RaiseEpoch)
+	case kindAnnotate:
+		return new(Annotate)
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ type Snapshot struct {
 	Boxes         []*Mailbox // what is local in them is not used
 	Used          map[string]Validity
 	Subscriptions map[string]Register[bool]
+	Notes         map[Annotation]Register[Note]
 }
 
 // Load is a snapshot on its way into an account: the two vectors that decide
@@ -196,6 +197,9 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 				return err
 			}
 		}
+	}
+	if err := w.loadNotes(snap.Notes); err != nil {
+		return err
 	}
 	// A record that the source does not have has no dots of which it knows.
 	for _, in := range snap.Boxes {

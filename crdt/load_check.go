@@ -30,6 +30,11 @@ func (s *Snapshot) check(*work) error {
 			return impossible("subscription of time %d", r.Time)
 		}
 	}
+	for of, r := range s.Notes {
+		if err := (&Annotated{of, r.Value}).checkLoaded(r.Time); err != nil {
+			return err
+		}
+	}
 	for _, b := range s.Boxes {
 		if err := b.checkLoaded(); err != nil {
 			return err

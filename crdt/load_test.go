@@ -39,7 +39,7 @@ func (m *Memory) take(clock Time) (*Snapshot, []loadStep) {
 	c := m.Clone()
 	snap := &Snapshot{
 		Vector: c.account.Vector, Clock: clock, Login: c.account.Login, Provisioned: c.account.Provisioned, Epoch: c.account.Epoch,
-		Used: c.used, Subscriptions: c.subs,
+		Used: c.used, Subscriptions: c.subs, Notes: c.notes,
 	}
 	snap.Boxes, _ = c.Mailboxes()
 	var add, absent, vanished []loadStep
@@ -458,6 +458,7 @@ func TestLoadImpossible(t *testing.T) {
 		"time":         box(func(b *Mailbox) { b.Name.Time = maxTime + 1 }),
 		"special use":  box(func(b *Mailbox) { b.SpecialUse.Value = strings.Repeat("x", maxUse+1) }),
 		"used":         {Used: map[string]Validity{"A": maxValidity + 1}},
+		"annotation":   {Notes: map[Annotation]Register[Note]{{Entry: "/x"}: {}}},
 		"subscription": {Subscriptions: map[string]Register[bool]{"\x00": {}}},
 		"login":        {Login: Register[string]{maxTime + 1, "a"}},
 	} {

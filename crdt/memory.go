@@ -17,6 +17,7 @@ type Memory struct {
 	vanished map[MailboxID]map[UID]Time
 	used     map[string]Validity
 	subs     map[string]Register[bool]
+	notes    map[Annotation]Register[Note]
 	awaiting map[Instance]bool
 	waits    map[Instance]Wait
 	contents map[Root]Content
@@ -38,6 +39,7 @@ func NewMemory() *Memory {
 		vanished: make(map[MailboxID]map[UID]Time),
 		used:     make(map[string]Validity),
 		subs:     make(map[string]Register[bool]),
+		notes:    make(map[Annotation]Register[Note]),
 		awaiting: make(map[Instance]bool),
 		waits:    make(map[Instance]Wait),
 		contents: make(map[Root]Content),
@@ -64,6 +66,7 @@ func (s *Memory) Clone() *Memory {
 	maps.Copy(c.replays, s.replays)
 	maps.Copy(c.used, s.used)
 	maps.Copy(c.subs, s.subs)
+	maps.Copy(c.notes, s.notes)
 	maps.Copy(c.awaiting, s.awaiting)
 	maps.Copy(c.waits, s.waits)
 	maps.Copy(c.contents, s.contents)
@@ -210,6 +213,39 @@ func (s *Memory) Subscription(name string) (*Register[bool], error) {
 func (s *Memory) PutSubscription(name string, r Register[bool]) error {
 	s.subs[name] = r
 	return nil
+}
+
+// NoteOf implements State.
+func (s *Memory) NoteOf(of Annotation) (*Register[Note], error) {
+	if r, ok := s.notes[of]; ok {
+		return &r, nil
+	}
+	return nil, nil
+}
+
+// PutNote implements State.
+func (s *Memory) PutNote(of Annotation, r Register[Note]) error {
+	s.notes[of] = r
+	return nil
+}
+
+// Notes implements State.
+func (s *Memory) Notes(of Annotation) (map[string]Register[Note], error) {
+	out := make(map[string]Register[Note])
+	for a, r := range s.notes {
+		if a.Server == of.Server && a.Box == of.Box {
+			out[a.Entry] = r
+		}
+	}
+	return out, nil
+}
+
+// NotesSize implements State.
+func (s *Memory) NotesSize() (registers, bytes int, err error) {
+	for a, r := range s.notes {
+		bytes += len(a.Entry) + len(r.Value.Text)
+	}
+	return len(s.notes), bytes, nil
 }
 
 // Await implements State.

@@ -179,6 +179,14 @@ type (
 		Use string
 	}
 
+	// Annotate sets annotations of mailboxes and of the account.
+	Annotate struct{ Entries []Annotated }
+	// Annotated is one entry of an Annotate.
+	Annotated struct {
+		Of    Annotation
+		Value Note
+	}
+
 	// BindLogin binds the account to a login name.
 	BindLogin struct{ Login string }
 )

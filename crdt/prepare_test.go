@@ -58,16 +58,20 @@ func TestNothingToDo(t *testing.T) {
 	here := []Instance{{Inbox, Tag{op.Dot.Origin, op.Dot.N, 0}}}
 	gone := []Instance{{Inbox, Tag{9, 9, 9}}}
 	for name, f := range map[string]func(*Site) (Payload, error){
-		"append of nothing":      func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, nil, true) },
-		"flag that is set":       func(s *Site) (Payload, error) { return s.PrepareStore(here, StoreAdd, []string{`\seen`}) },
-		"flag that is not set":   func(s *Site) (Payload, error) { return s.PrepareStore(here, StoreRemove, []string{"x"}) },
-		"store of what is gone":  func(s *Site) (Payload, error) { return s.PrepareStore(gone, StoreReplace, nil) },
-		"expunge of nothing":     func(s *Site) (Payload, error) { return s.PrepareExpunge(gone) },
-		"move of nothing":        func(s *Site) (Payload, error) { return s.PrepareMove(gone, Inbox) },
-		"provision":              func(s *Site) (Payload, error) { return s.PrepareProvision() },
-		"bind":                   func(s *Site) (Payload, error) { return s.PrepareBindLogin("me") },
-		"subscribe":              func(s *Site) (Payload, error) { return s.PrepareSubscribe("Sent", true) },
-		"unsubscribe":            func(s *Site) (Payload, error) { return s.PrepareSubscribe("None", false) },
+		"append of nothing":     func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, nil, true) },
+		"flag that is set":      func(s *Site) (Payload, error) { return s.PrepareStore(here, StoreAdd, []string{`\seen`}) },
+		"flag that is not set":  func(s *Site) (Payload, error) { return s.PrepareStore(here, StoreRemove, []string{"x"}) },
+		"store of what is gone": func(s *Site) (Payload, error) { return s.PrepareStore(gone, StoreReplace, nil) },
+		"expunge of nothing":    func(s *Site) (Payload, error) { return s.PrepareExpunge(gone) },
+		"move of nothing":       func(s *Site) (Payload, error) { return s.PrepareMove(gone, Inbox) },
+		"provision":             func(s *Site) (Payload, error) { return s.PrepareProvision() },
+		"bind":                  func(s *Site) (Payload, error) { return s.PrepareBindLogin("me") },
+		"subscribe":             func(s *Site) (Payload, error) { return s.PrepareSubscribe("Sent", true) },
+		"unsubscribe":           func(s *Site) (Payload, error) { return s.PrepareSubscribe("None", false) },
+		"no annotation":         func(s *Site) (Payload, error) { return s.PrepareAnnotate(nil) },
+		"annotation not there": func(s *Site) (Payload, error) {
+			return s.PrepareAnnotate(noted(Annotation{Entry: "/shared/x"}, Note{}))
+		},
 		"special use that it is": func(s *Site) (Payload, error) { return s.PrepareSpecialUse("Sent", `\Sent`) },
 	} {
 		if op := do(f); op != nil {
@@ -93,17 +97,21 @@ func TestPrepareErrors(t *testing.T) {
 		want error
 		f    func(*Site) (Payload, error)
 	}{
-		"append to what never was":   {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareAppend(77, one, true) }},
-		"append to a dead mailbox":   {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareAppend(a, one, true) }},
-		"move to a dead mailbox":     {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareMove(nil, a) }},
-		"append with a bad flag":     {ErrFlag, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Flags: []string{`\x`}}}, true) }},
-		"append of a monster":        {ErrLimit, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Size: 1 << 60}}, true) }},
-		"store of a bad flag":        {ErrFlag, func(s *Site) (Payload, error) { return s.PrepareStore(nil, StoreAdd, []string{`\x`}) }},
-		"create of INBOX":            {ErrAlreadyExists, func(s *Site) (Payload, error) { return s.PrepareCreate("iNBOX", "") }},
-		"create without name":        {ErrName, func(s *Site) (Payload, error) { return s.PrepareCreate("", "") }},
-		"create of a long use":       {ErrLimit, func(s *Site) (Payload, error) { return s.PrepareCreate("B", strings.Repeat("x", 101)) }},
-		"delete of what is dead":     {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareDelete("A") }},
-		"delete of a bad name":       {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareDelete("A//B") }},
+		"append to what never was": {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareAppend(77, one, true) }},
+		"append to a dead mailbox": {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareAppend(a, one, true) }},
+		"move to a dead mailbox":   {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareMove(nil, a) }},
+		"append with a bad flag":   {ErrFlag, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Flags: []string{`\x`}}}, true) }},
+		"append of a monster":      {ErrLimit, func(s *Site) (Payload, error) { return s.PrepareAppend(Inbox, []Added{{Size: 1 << 60}}, true) }},
+		"store of a bad flag":      {ErrFlag, func(s *Site) (Payload, error) { return s.PrepareStore(nil, StoreAdd, []string{`\x`}) }},
+		"create of INBOX":          {ErrAlreadyExists, func(s *Site) (Payload, error) { return s.PrepareCreate("iNBOX", "") }},
+		"create without name":      {ErrName, func(s *Site) (Payload, error) { return s.PrepareCreate("", "") }},
+		"create of a long use":     {ErrLimit, func(s *Site) (Payload, error) { return s.PrepareCreate("B", strings.Repeat("x", 101)) }},
+		"delete of what is dead":   {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareDelete("A") }},
+		"delete of a bad name":     {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareDelete("A//B") }},
+		"annotation of a bad name": {ErrName, func(s *Site) (Payload, error) { return s.PrepareAnnotate(noted(Annotation{Entry: "/x"}, Note{})) }},
+		"annotation that is long": {ErrLimit, func(s *Site) (Payload, error) {
+			return s.PrepareAnnotate(noted(Annotation{Entry: "/shared/x"}, Note{true, strings.Repeat("x", MaxNoteLen+1)}))
+		}},
 		"delete of INBOX":            {ErrCannot, func(s *Site) (Payload, error) { return s.PrepareDelete("inbox") }},
 		"rename of what is dead":     {ErrNonexistent, func(s *Site) (Payload, error) { return s.PrepareRename("A", "B") }},
 		"rename to INBOX":            {ErrAlreadyExists, func(s *Site) (Payload, error) { return s.PrepareRename("A", "inbox") }},

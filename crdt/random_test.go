@@ -93,6 +93,8 @@ func (a *act) step(actions []string) {
 		case "rename":
 			_, name := a.box(i)
 			return s.PrepareRename(name, a.name())
+		case "annotate":
+			return s.PrepareAnnotate(a.notes(i))
 		case "subscribe":
 			return s.PrepareSubscribe(a.name(), a.pick(2, "on") == 1)
 		case "provision":
@@ -162,6 +164,17 @@ func (a *act) local(what string, i int) {
 	}
 }
 
+// notes returns annotations of a mailbox or of the account, set or removed.
+func (a *act) notes(i int) []Annotated {
+	id, _ := a.box(i)
+	of := Annotation{Box: id, Entry: "/private/a"}
+	if a.pick(3, "server") == 0 {
+		of = Annotation{Server: true, Entry: "/shared/b"}
+	}
+	a.n++
+	return []Annotated{{of, Note{There: a.pick(3, "there") > 0}}}
+}
+
 func (a *act) fresh() []Added {
 	var out []Added
 	for range 1 + a.pick(2, "count") {
@@ -183,7 +196,7 @@ func (a *act) copies(i int, box MailboxID) []Added {
 var (
 	messageActions = []string{"append", "append", "store", "store", "expunge", "move", "copy", "sync", "announce", "watch"}
 	moveActions    = []string{"append", "store", "expunge", "move", "move", "move", "move", "sync", "sync"}
-	mailboxActions = []string{"create", "create", "delete", "rename", "append", "subscribe", "provision", "bind"}
+	mailboxActions = []string{"create", "create", "delete", "rename", "append", "subscribe", "annotate", "provision", "bind"}
 	eraActions     = []string{"renumber", "renumber", "approach", "append", "move", "post", "evidence"}
 	systemActions  = []string{"deliver", "deliver", "deliver", "deliver", "deliver", "flow", "tick", "wait", "restart"}
 )

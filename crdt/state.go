@@ -56,6 +56,15 @@ type State interface {
 	Subscription(name string) (*Register[bool], error)
 	PutSubscription(name string, r Register[bool]) error
 
+	// NoteOf returns the register of an annotation, nil if it was never set. Notes
+	// returns those of a mailbox or, with Annotation.Server, of the account itself;
+	// the entry in of does not count. NotesSize returns how many registers of
+	// annotations the account has, and how many bytes they take.
+	NoteOf(of Annotation) (*Register[Note], error)
+	PutNote(of Annotation, r Register[Note]) error
+	Notes(of Annotation) (map[string]Register[Note], error)
+	NotesSize() (registers int, bytes int, err error)
+
 	// Await puts an instance on the list of those whose shown UID differs from
 	// their register, which await a new one or that they may be shown; Settle
 	// takes it off; Awaiting lists.

@@ -273,6 +273,7 @@ func (s *Memory) replicated() string {
 	for _, name := range slices.Sorted(maps.Keys(s.subs)) {
 		fmt.Fprintf(&out, "subscription %s %v\n", name, s.subs[name])
 	}
+	fmt.Fprintf(&out, "annotations %v\n", s.notes) // sorted by their names
 	for _, id := range slices.Sorted(maps.Keys(s.boxes)) {
 		b := s.boxes[id]
 		dots := slices.Clone(b.Dots)

@@ -52,6 +52,8 @@ func init() { // the tables refer to handlers that refer to the tables
 		"ENABLE":     {anyState, syncAll, (*session).enable, "ENABLE completed"},
 		"NAMESPACE":  {anyState, syncAll, (*session).namespace, "NAMESPACE completed"},
 
+		"GETMETADATA":    {anyState, syncAll, (*session).getMetadata, "GETMETADATA completed"},
+		"SETMETADATA":    {anyState, syncAll, (*session).setMetadata, "SETMETADATA completed"},
 		"GETQUOTA":       {anyState, syncAll, (*session).getQuota, "GETQUOTA completed"},
 		"GETQUOTAROOT":   {anyState, syncAll, (*session).getQuotaRoot, "GETQUOTAROOT completed"},
 		"SETQUOTA":       {anyState, syncAll, (*session).setQuota, "SETQUOTA completed"},

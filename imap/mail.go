@@ -82,6 +82,12 @@ type Account interface {
 	// others as destinations need none).
 	Select(ctx context.Context, name string, readOnly bool) (Mailbox, error)
 
+	// Annotations returns the annotations of a mailbox or, without a name, of the
+	// account: values by entry, in lower case. Annotate sets some, all or none;
+	// ErrCannot if no entry can be called so.
+	Annotations(ctx context.Context, name string) (map[string]string, error)
+	Annotate(ctx context.Context, name string, notes []Note) error
+
 	// Quota returns how much mail the account has and may have.
 	Quota(ctx context.Context) (Quota, error)
 
@@ -143,6 +149,13 @@ type Status struct {
 	MailboxID                         string
 
 	deletedSize uint64 // of the messages with \Deleted; the engine's to find out
+}
+
+// Note is an annotation to be set (RFC 5464).
+type Note struct {
+	Entry  string
+	Value  string
+	Remove bool // Value is empty
 }
 
 // Quota is how much mail an account has and may have (RFC 9208 section 5).

@@ -101,6 +101,19 @@ func (a account) Select(ctx context.Context, name string, readOnly bool) (imap.M
 	return mailbox{m}, nil
 }
 
+func (a account) Annotations(ctx context.Context, name string) (map[string]string, error) {
+	notes, err := a.Account.Annotations(ctx, name)
+	return notes, toEngine(err)
+}
+
+func (a account) Annotate(ctx context.Context, name string, notes []imap.Note) error {
+	in := make([]mailstore.Note, len(notes))
+	for i, n := range notes {
+		in[i] = mailstore.Note{Entry: n.Entry, Value: crdt.Note{There: !n.Remove, Text: n.Value}}
+	}
+	return toEngine(a.Account.Annotate(ctx, name, in))
+}
+
 func (a account) Quota(ctx context.Context) (imap.Quota, error) {
 	limit, used, err := a.Account.Usage(ctx)
 	return imap.Quota{

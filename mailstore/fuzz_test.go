@@ -98,6 +98,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(replicaRecord{number: 1, origin: 2, slot: 3}.append(nil))
 	f.Add(appendInstance(nil, crdt.Instance{Box: 1, Tag: crdt.Tag{Origin: 2, N: 3}}))
 	f.Add(appendSubscription(nil, crdt.Register[bool]{Time: 5, Value: true}))
+	f.Add(appendNote(nil, crdt.Register[crdt.Note]{Time: 5, Value: crdt.Note{There: true, Text: "x"}}))
+	f.Add(appendAnnotation(nil, crdt.Annotation{Box: 7, Entry: "/shared/x"}))
 	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
 	a := &account{r: &Replica{store: new(Store)}}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -115,6 +117,12 @@ func FuzzRecords(f *testing.F) {
 		}
 		if r, err := parseSubscription(b); err == nil && string(appendSubscription(nil, *r)) != string(b) {
 			t.Error("a subscription is written otherwise than read")
+		}
+		if r, err := parseNote(b); err == nil && string(appendNote(nil, *r)) != string(b) {
+			t.Error("an annotation's register is written otherwise than read")
+		}
+		if of, err := parseAnnotation(b); err == nil && string(appendAnnotation(nil, of)) != string(b) {
+			t.Error("an annotation is written otherwise than read")
 		}
 		if r, err := parseReplicaRecord(b); err == nil && string(r.append(nil)) != string(b) {
 			t.Error("a replica record is written otherwise than read")

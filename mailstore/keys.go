@@ -33,6 +33,7 @@ import (
 //	0x10 R 'a' account 'c' twinkey tag    a replay that is remembered, and its attempt
 //	0x10 R 'a' account 'u' <name>         largest validity shown under a name
 //	0x10 R 'a' account 's' <name>         subscription register of a name
+//	0x10 R 'a' account 'i' server box <entry>   register of an annotation, of the account if server (1 byte) is 1
 //	0x10 R 'a' account 'v' box mod uid    UIDs that vanished with a MODSEQ: this one and as many behind it
 //	0x10 R 'a' account 'o' box tag        an instance that clients may know by other UIDs than the one shown
 //	0x20 R 'r' root                       what refers to a content: instances, unsettled removals
@@ -84,6 +85,7 @@ const (
 	recReplay       = 'c'
 	recUsed         = 'u'
 	recSubscription = 's'
+	recNote         = 'i'
 	recVanished     = 'v'
 	recSeveral      = 'o'
 
@@ -165,6 +167,12 @@ func (k keyspace) used(b []byte, a crdt.AccountID, name string) []byte {
 
 func (k keyspace) subscription(b []byte, a crdt.AccountID, name string) []byte {
 	return append(k.record(b, a, recSubscription), name...)
+}
+
+func (k keyspace) notes(b []byte, a crdt.AccountID) []byte { return k.record(b, a, recNote) }
+
+func (k keyspace) note(b []byte, a crdt.AccountID, of crdt.Annotation) []byte {
+	return appendAnnotation(k.notes(b, a), of)
 }
 
 func (k keyspace) vanishedIn(b []byte, a crdt.AccountID, box crdt.MailboxID) []byte {

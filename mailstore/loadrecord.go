@@ -16,6 +16,7 @@ const (
 	stagedMailbox      = 'b'
 	stagedUsed         = 'u'
 	stagedSubscription = 's'
+	stagedNote         = 'i'
 	stagedMessage      = 'm'
 	stagedTag          = 't'
 	stagedVanished     = 'v'

@@ -71,7 +71,12 @@ func (s *Account) Create(ctx context.Context, name, specialUse string) error {
 // Delete deletes a mailbox with its messages. Mailboxes below it stay.
 func (s *Account) Delete(ctx context.Context, name string) error {
 	return s.named(ctx, "delete", name, func(t *tx) ([]crdt.Payload, error) {
-		return payload(t.site().PrepareDelete(name))
+		p, err := t.site().PrepareDelete(name)
+		if err != nil {
+			return nil, err
+		}
+		notes, err := t.site().PrepareUnannotate(p.ID)
+		return with(p, notes), err
 	})
 }
 
@@ -83,7 +88,11 @@ func (s *Account) Rename(ctx context.Context, from, to string) error {
 		if err != nil {
 			return nil, err
 		}
-		return []crdt.Payload{p}, nil
+		var notes []*crdt.Annotate
+		if inbox, ok := p.(*crdt.RenameInbox); ok { // which keeps its own, RFC 5464 section 4.1
+			notes, err = t.site().PrepareCopyNotes(crdt.Inbox, inbox.Move.Dst)
+		}
+		return with(p, notes), err
 	})
 }
 

@@ -251,7 +251,7 @@ func (a *account) partAccount(part *loadPart) error {
 
 func (a *account) stagedSnapshot() (*crdt.Snapshot, error) {
 	snap := &crdt.Snapshot{Used: make(map[string]crdt.Validity), Subscriptions: make(map[string]crdt.Register[bool])}
-	for _, kind := range []byte{stagedHead, stagedMailbox, stagedUsed, stagedSubscription} {
+	for _, kind := range []byte{stagedHead, stagedMailbox, stagedUsed, stagedSubscription, stagedNote} {
 		prefix := append(a.r.keys.staged(nil, a.id), kind)
 		err := a.eachStaged(prefix, nil, func(rest, v []byte) (bool, error) {
 			return true, addStaged(snap, kind, string(rest), v)
@@ -287,6 +287,8 @@ func addStaged(snap *crdt.Snapshot, kind byte, name string, v []byte) error {
 			return err
 		}
 		snap.Subscriptions[name] = *reg
+	case stagedNote:
+		return addNote(snap, name, v)
 	}
 	return nil
 }

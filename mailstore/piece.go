@@ -19,6 +19,7 @@ import (
 //	'b'  mailbox record
 //	'u'  validity 8 | name
 //	's'  subscription register 9 | name
+//	'i'  length of the entry's name 1 | annotation 9 and its name | register
 //	'm'  mailbox 8 | message
 //	'c'  attempt 4 | twinkey and tag of a remembered replay
 //	'v'  mailbox 8 | UID 8 | count of further ones behind it
@@ -189,6 +190,8 @@ func (e pieceEntry) staged() (s stagedRecord, err error) {
 		if e.kind == stagedSubscription {
 			_, err = parseSubscription(s.value)
 		}
+	case stagedNote:
+		return e.stagedNote()
 	case stagedMessage:
 		return e.stagedMessage()
 	case stagedReplay:

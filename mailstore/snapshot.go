@@ -219,6 +219,11 @@ func appendRecord(b, key, v []byte) ([]byte, error) {
 		return appendEntry(b, stagedUsed, v, key[1:]), nil
 	case recSubscription:
 		return appendEntry(b, stagedSubscription, v, key[1:]), nil
+	case recNote:
+		if len(key) < 1+annotationPrefix || len(key) > 1+annotationPrefix+crdt.MaxEntryLen {
+			return nil, errCorrupt
+		}
+		return appendEntry(b, stagedNote, []byte{byte(len(key) - 1 - annotationPrefix)}, key[1:], v), nil
 	case recReplay:
 		return appendEntry(b, stagedReplay, v, key[1:]), nil
 	case recVanished:

@@ -8,7 +8,7 @@ import (
 
 // Long lists become several operations. Those of STORE, EXPUNGE, MOVE, DELETE and
 // RENAME of INBOX have a batch each, so that they do not keep other accounts
-// waiting while they are applied: half of such a command is no nonsense, should
+// waiting while they are applied, as have the annotations that go with them: half of such a command is no nonsense, should
 // the power fail in the middle. Those of COPY, which is all or nothing, share
 // one batch. All are shown together. Hence no operation is too large to be sent
 // because a mailbox is large.
@@ -19,6 +19,11 @@ const (
 
 // split returns the payloads of each batch.
 func split(payloads []crdt.Payload) [][]crdt.Payload {
+	if last := len(payloads) - 1; last > 0 {
+		if note, ok := payloads[last].(*crdt.Annotate); ok {
+			return append(split(payloads[:last]), []crdt.Payload{note})
+		}
+	}
 	if len(payloads) != 1 {
 		return whole(payloads)
 	}

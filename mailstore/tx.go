@@ -35,6 +35,7 @@ type tx struct {
 	filed    bool // something was filed
 	used     map[string]crdt.Validity
 	subs     map[string]*crdt.Register[bool]
+	notes    map[crdt.Annotation]crdt.Register[crdt.Note]
 	awaiting map[crdt.Instance]bool
 	contents map[crdt.Root]crdt.Content
 	removals map[crdt.Removal]bool

@@ -23,8 +23,9 @@ type account struct {
 	boxes      map[string]*box
 	subscribed map[string]bool
 	contents   map[[16]byte]content
-	validity   uint32   // last UIDVALIDITY given out
-	author     *session // of the change being made, nil: none of them
+	notes      map[string]string // annotations of the account
+	validity   uint32            // last UIDVALIDITY given out
+	author     *session          // of the change being made, nil: none of them
 	watches    map[*watch]struct{}
 	last       uint64 // last MODSEQ, message key, mailbox ID and root given out
 }
@@ -44,6 +45,7 @@ type box struct {
 	recent      imap.UID // the first UID that no session has claimed as \Recent
 	keywords    []string
 	gone        bool
+	notes       map[string]string // annotations
 	vanished    []vanished
 	forgotten   imap.ModSeq // up to which vanished is not complete
 	watchers    map[*mailbox]struct{}
@@ -56,6 +58,7 @@ func newAccount(s *Store, login string) *account {
 		boxes:      make(map[string]*box),
 		subscribed: make(map[string]bool),
 		contents:   make(map[[16]byte]content),
+		notes:      make(map[string]string),
 		watches:    make(map[*watch]struct{}),
 		validity:   1000,
 	}
@@ -85,6 +88,7 @@ func (a *account) add(name, specialUse string) *box {
 		recent:      1,
 		view:        &view{uidNext: 1, high: imap.ModSeq(a.next())},
 		watchers:    make(map[*mailbox]struct{}),
+		notes:       make(map[string]string),
 	}
 	a.boxes[name] = b
 	a.listed()
