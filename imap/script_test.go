@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,13 +59,33 @@ func (s *server) dial(t testing.TB, ctx context.Context) net.Conn {
 	return client
 }
 
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, imaptest.Mode{}) }
+
+// switching are the scripts about switching on what modes have on already, and about
+// names in another encoding.
+var switching = []string{"condstore", "qresync", "rev2", "utf7", "utf8"}
+
+// TestScriptsInModes runs the scripts with extensions switched on that change answers.
+func TestScriptsInModes(t *testing.T) {
+	for _, mode := range imaptest.Modes {
+		without := switching
+		if strings.Contains(mode.Enable, "QRESYNC") {
+			without = append(slices.Clone(without), "notify") // it has other items of STATUS then
+		}
+		t.Run(mode.Name, func(t *testing.T) { runScripts(t, mode, without...) })
+	}
+}
+
+func runScripts(t *testing.T, mode imaptest.Mode, without ...string) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if slices.Contains(without, name) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, scriptOptions(name))
 			if name == "fault" {
@@ -73,7 +94,7 @@ func TestScripts(t *testing.T) {
 			if name == "quota" {
 				s.store.Limits.Storage.Limit, s.store.Limits.Messages.Limit = 4096, 3
 			}
-			imaptest.Run(t, file, func(t *testing.T, _ string) net.Conn { return s.dial(t, t.Context()) })
+			imaptest.Run(t, file, mode, func(t *testing.T, _ string) net.Conn { return s.dial(t, t.Context()) })
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write what servers answer into the session scripts")
 
-// Run runs a session script. dial opens a session; its argument is the name that
+// Run runs a session script in a mode. dial opens a session; its argument is the name that
 // the script gives it.
 //
 // A script has these lines; the name of the session after the letter is "1" when
@@ -30,13 +30,16 @@ var rewrite = flag.Bool("rewrite", false, "write what servers answer into the se
 // the client, <x*70000> stands for 70000 times x and <tab>, <nul> and <space> for
 // what they say. With the flag -rewrite the server's lines after a complete
 // command are replaced in the file by what the server really sends.
-func Run(t *testing.T, path string, dial func(t *testing.T, session string) net.Conn) {
+func Run(t *testing.T, path string, mode Mode, dial func(t *testing.T, session string) net.Conn) {
 	t.Helper()
+	if *rewrite && mode.Enable != "" {
+		t.Skip("scripts are rewritten as of IMAP4rev1")
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &script{t: t, path: path, dial: dial, clients: map[string]*Client{}}
+	s := &script{t: t, path: path, mode: mode, dial: dial, clients: map[string]*Client{}, dialogues: map[string]*dialogue{}}
 	s.parse(string(data))
 	s.run()
 	if *rewrite && !t.Failed() {
@@ -79,8 +82,11 @@ type script struct {
 	path    string
 	dial    func(t *testing.T, session string) net.Conn
 	steps   []step
+	mode    Mode
 	clients map[string]*Client
 	out     []string
+
+	dialogues map[string]*dialogue // by session
 }
 
 var stepLine = regexp.MustCompile(`^([CS])(\w*)([:|+.]) ?(.*)$`)
@@ -104,11 +110,13 @@ func (s *script) run() {
 		s.out = append(s.out, st.raw)
 		switch st.kind {
 		case "C:":
+			s.dialogue(st).sent(st.text)
 			s.client(st).Send(expand(st.text) + "\r\n")
 			if *rewrite {
 				i = s.record(i)
 			}
 		case "C|":
+			s.dialogue(st).sent(st.text)
 			s.client(st).Send(expand(st.text) + "\r\n")
 		case "C+":
 			s.client(st).Send(expand(st.text))
@@ -120,10 +128,39 @@ func (s *script) run() {
 	}
 }
 
-// expect reads a line and compares it.
+// dialogue returns where the session of a step is.
+func (s *script) dialogue(st step) *dialogue {
+	d := s.dialogues[st.session]
+	if d == nil {
+		d = new(dialogue)
+		s.dialogues[st.session] = d
+	}
+	return d
+}
+
+// expect reads what a step of the script is in the mode, and compares it.
 func (s *script) expect(st step) bool {
 	s.t.Helper()
+	lines := []string{st.text}
+	if s.mode.expect != nil && st.kind == "S:" {
+		lines = s.mode.expect(s.dialogue(st), st.text)
+	}
+	for _, line := range lines {
+		st.text = line
+		if !s.expectLine(st) {
+			return false
+		}
+	}
+	return true
+}
+
+// expectLine reads a line and compares it.
+func (s *script) expectLine(st step) bool {
+	s.t.Helper()
 	got, ok := s.client(st).Line()
+	for ok && s.mode.added != nil && s.mode.added(got) && !s.matches(st.text, got) {
+		got, ok = s.client(st).Line()
+	}
 	switch {
 	case st.kind == "S." && !ok:
 		return true
@@ -131,7 +168,7 @@ func (s *script) expect(st step) bool {
 		s.t.Errorf("%s:%d: got %.300q, not the end", s.path, st.line, got)
 	case !ok:
 		s.t.Errorf("%s:%d: session has ended, want %.300q", s.path, st.line, st.text)
-	case !matches(st.text, got):
+	case !s.matches(st.text, got):
 		s.t.Errorf("%s:%d:\n got %.500q\nwant %.500q", s.path, st.line, got, st.text)
 	default:
 		return true
@@ -153,6 +190,9 @@ func (s *script) client(st step) *Client {
 			s.t.Fatalf("%s:%d: session did not begin", s.path, st.line)
 		}
 		if !strings.HasPrefix(line, "* ") || strings.HasPrefix(line, "* OK") {
+			if s.mode.Enable != "" {
+				c.Command("mode", "ENABLE "+s.mode.Enable)
+			}
 			return c
 		}
 	}
@@ -189,6 +229,14 @@ func (s *script) write() {
 	if err := os.WriteFile(s.path, []byte(strings.Join(s.out, "\n")+"\n"), 0o644); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// matches compares lines in the mode.
+func (s *script) matches(want, got string) bool {
+	if s.mode.strip != nil {
+		got = s.mode.strip(want, got)
+	}
+	return matches(want, got)
 }
 
 // matches compares a line with one that may have <any> in it.
