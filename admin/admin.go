@@ -13,7 +13,11 @@ import (
 var services = []*grpc.ServiceDesc{
 	&Status_ServiceDesc,
 	&Verify_ServiceDesc,
+	&Account_ServiceDesc,
 }
+
+// maxMessage is the largest message, in bytes: a piece of a snapshot.
+const maxMessage = 5 << 20
 
 // Allow lets plutoctl, and nobody else, call the services of this package.
 func Allow(p crypto.Policy) {
@@ -26,7 +30,8 @@ func Allow(p crypto.Policy) {
 // of that name, which is made with the first call. The caller closes it.
 func Dial(who *crypto.Node, name, addr string) (*grpc.ClientConn, error) {
 	tls := who.ClientTLS(name, crypto.RoleWorker, crypto.RoleStorage)
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(tls)), grpc.WithNoProxy())
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(tls)), grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, fmt.Errorf("reach %s: %w", name, err)
 	}

@@ -11,4 +11,5 @@ import (
 func (n *Node) registerAdmin(s *grpc.Server) {
 	admin.RegisterStatusServer(s, &statusService{node: n})
 	admin.RegisterVerifyServer(s, &verifyService{node: n})
+	admin.RegisterAccountServer(s, &accountService{node: n})
 }

@@ -3,6 +3,7 @@ package mailstore
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 
@@ -22,14 +23,18 @@ func (n *node) pullAll(from *node) {
 // heal loads an account anew from another node, as plutoctl account resync does.
 func (n *node) heal(from *node, user crdt.AccountID) error {
 	n.t.Helper()
-	if err := n.BeginLoad(SnapshotList{Accounts: []crdt.AccountID{user}}); err != nil {
-		n.t.Fatal(err)
+	pieces := from.pieces(user)
+	next := func() ([]byte, error) {
+		if len(pieces) == 0 {
+			return nil, io.EOF
+		}
+		p := pieces[0]
+		pieces = pieces[1:]
+		return p, nil
 	}
-	n.feed(from.pieces(user))
-	if err := n.MergeLoad(ctxOf(n.t), user); err != nil {
+	if err := n.ReloadAccount(ctxOf(n.t), user, next); err != nil {
 		return err
 	}
-	n.finishLoad()
 	n.pullMissing(from)
 	return nil
 }
@@ -243,4 +248,43 @@ func TestResyncWantsAllThatWasHere(t *testing.T) {
 	settle(t, a, b)
 	sameMail(t, testUser, "INBOX", a, b)
 	b.audit(testUser)
+}
+
+// TestReloadGoesOn: a reload that was interrupted is ended by the next start if
+// all pieces are there, and forgotten if not.
+func TestReloadGoesOn(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		a, b := newNode(t, 1), newNode(t, 2)
+		b.mergeStep = 1
+		s := a.session()
+		for i := range 3 {
+			mustAppend(t, s, "INBOX", fmt.Sprint("m", i))
+		}
+		settle(t, a, b)
+		b.reopen()
+		b.spoil(b.keys.account(nil, testUser))
+		b.wantQuarantined(testUser, true)
+		if err := b.BeginLoad(SnapshotList{Accounts: []crdt.AccountID{testUser}}); err != nil {
+			t.Fatal(err)
+		}
+		if whole {
+			b.feed(a.pieces(testUser))
+			b.mergeBatch(testUser)
+			b.mergeBatch(testUser)
+		}
+		b.reopen()
+		if _, err := b.LoadProgress(); !errors.Is(err, ErrNoLoad) {
+			t.Errorf("after the start: %v", err)
+		}
+		if !whole {
+			b.wantQuarantined(testUser, true)
+			if err := b.heal(a, testUser); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.wantNoQuarantine()
+		settle(t, a, b)
+		sameMail(t, testUser, "INBOX", a, b)
+		b.audit(testUser)
+	}
 }

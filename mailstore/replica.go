@@ -143,20 +143,31 @@ func (s *Store) Replica(opts ReplicaOptions) (*Replica, error) {
 	if opts.Slot < 1 || opts.Slot > crdt.MaxSlot {
 		return nil, fmt.Errorf("replica of %s: slot %d is not in 1..%d", opts.Subnet, opts.Slot, crdt.MaxSlot)
 	}
+	if opts.decode == nil {
+		opts.decode = crdt.DecodeOp
+	}
+	r, err := s.openReplica(opts)
+	if err == nil {
+		err = r.resumeReload()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("replica of %s: %w", opts.Subnet, err)
+	}
+	return r, nil
+}
+
+func (s *Store) openReplica(opts ReplicaOptions) (*Replica, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errClosed
 	}
 	if s.replicas[opts.Subnet] != nil {
-		return nil, fmt.Errorf("replica of %s is open already", opts.Subnet)
-	}
-	if opts.decode == nil {
-		opts.decode = crdt.DecodeOp
+		return nil, errors.New("it is open already")
 	}
 	r := &Replica{store: s, opts: opts, decode: opts.decode, logger: log.With(s.opts.Logger, "subnet", opts.Subnet)}
 	if err := r.open(); err != nil {
-		return nil, fmt.Errorf("replica of %s: %w", opts.Subnet, err)
+		return nil, err
 	}
 	s.replicas[opts.Subnet] = r
 	return r, nil

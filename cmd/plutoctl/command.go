@@ -34,6 +34,7 @@ type command struct {
 var commands = []command{
 	statusCommand,
 	verifyCommand,
+	resyncCommand,
 	hashCommand,
 	versionCommand,
 }
