@@ -17,16 +17,21 @@ import (
 // come in from the client, each content to each peer by a call of its own, which
 // shares the connection with the operations piece by piece; and its operation is
 // committed when the peers that keep up have it, or after AheadTimeout. It is the
-// session with the large message that waits for a thin line, and nobody else.
+// session with the large message that waits for a thin line, and nobody else; and
+// it does not wait for the thinnest: when AckPeers peers have the content, the
+// others get as much time again.
 //
-// What did not go ahead (for a peer that was away, or after AheadTimeout) travels
-// with its operation.
+// What did not go ahead (for a peer that was away, or that was not waited for)
+// travels with its operation.
 
 const (
 	// maxAhead bounds the contents that a group sends ahead, aheadLines how many
 	// of them share the line to one peer at a time; the others wait their turn.
 	maxAhead   = 64
 	aheadLines = 4
+	// aheadGrace is the least time that peers get which are slower than those that
+	// are needed.
+	aheadGrace = time.Second
 	// maxUnanswered is how many pieces of a content may be under way to a peer.
 	maxUnanswered = 16
 	// maxRemembered bounds what is remembered to be at a peer already.
@@ -39,11 +44,13 @@ type ahead struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when no peer is being sent it any more
+	enough chan struct{} // closed when as many peers as are needed have it
 
 	mu      sync.Mutex
 	pieces  int // on this disk
 	whole   bool
 	left    int           // peers that are being sent it
+	need    int           // peers that are still needed
 	changed chan struct{} // closed and replaced when pieces or whole changes
 }
 
@@ -61,7 +68,8 @@ func (g *Group) BodyGrows(root crdt.Root, pieces int) {
 
 // BodyWhole tells that a content will have no more pieces than those that
 // BodyGrows told of and the last one, and waits until the peers that keep up have
-// those pieces, for AheadTimeout at most, or until ctx ends. Then the operation
+// those pieces, or AckPeers of them (one at least) have them and the others had as
+// much time again; for AheadTimeout at most, or until ctx ends. Then the operation
 // that brings the content is to be committed.
 func (g *Group) BodyWhole(ctx context.Context, root crdt.Root) {
 	a := g.aheadOf(root)
@@ -71,16 +79,30 @@ func (g *Group) BodyWhole(ctx context.Context, root crdt.Root) {
 	defer g.endAhead(a)
 	a.grow(0, true)
 	began := time.Now()
-	timer := time.NewTimer(g.cfg.AheadTimeout)
-	defer timer.Stop()
-	select {
-	case <-a.done:
-	case <-ctx.Done():
-	case <-timer.C:
-		level.Warn(g.logger).Log("msg", "a large message is committed before all peers that keep up have its content; what is committed after it will wait for that",
-			"body", fmt.Sprintf("%x", root), "waited", g.cfg.AheadTimeout)
+	if !a.settle(ctx, began, g.cfg.AheadTimeout) {
+		level.Warn(g.logger).Log("msg", "a large message is committed before a peer that keeps up has its content; what is committed after it will get there later",
+			"body", fmt.Sprintf("%x", root), "waited", time.Since(began))
 	}
 	g.aheadWait.Observe(time.Since(began).Seconds())
+}
+
+// settle waits as BodyWhole says. It reports false if a peer goes without.
+func (a *ahead) settle(ctx context.Context, began time.Time, timeout time.Duration) bool {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for enough := a.enough; ; {
+		select {
+		case <-a.done:
+			return true
+		case <-enough:
+			enough = nil
+			timer.Reset(min(max(time.Since(began), aheadGrace), timeout-time.Since(began)))
+		case <-ctx.Done():
+			return true
+		case <-timer.C:
+			return false
+		}
+	}
 }
 
 // BodyDropped tells that there will be no operation that brings a content.
@@ -117,13 +139,15 @@ func (g *Group) beginAhead(root crdt.Root) *ahead {
 	if len(to) == 0 {
 		return nil
 	}
-	a := &ahead{root: root, done: make(chan struct{}), left: len(to), changed: make(chan struct{})}
+	a := &ahead{root: root, done: make(chan struct{}), enough: make(chan struct{}), left: len(to), changed: make(chan struct{})}
+	a.need = min(max(g.cfg.AckPeers, 1), len(to))
 	a.ctx, a.cancel = context.WithCancel(g.ctx)
 	g.aheads[root] = a
 	for _, s := range to {
 		g.wg.Go(func() {
-			defer a.ended()
-			if err := s.sendAhead(a); err != nil && a.ctx.Err() == nil {
+			err := s.sendAhead(a)
+			a.ended(err == nil)
+			if err != nil && a.ctx.Err() == nil {
 				level.Debug(s.logger).Log("msg", "body does not go ahead", "body", fmt.Sprintf("%x", root), "err", err)
 			}
 		})
@@ -147,9 +171,15 @@ func (a *ahead) grow(pieces int, whole bool) {
 	a.changed = make(chan struct{})
 }
 
-func (a *ahead) ended() {
+// ended notes that a call is over, and whether the peer has the content.
+func (a *ahead) ended(there bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if there {
+		if a.need--; a.need == 0 {
+			close(a.enough)
+		}
+	}
 	if a.left--; a.left == 0 {
 		close(a.done)
 	}

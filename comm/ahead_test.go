@@ -96,6 +96,55 @@ func TestAheadDelaysNobody(t *testing.T) {
 	c.await(w1.commit(10, root), "w2")
 }
 
+// TestAheadSlowPeer: a peer that is much slower than the one that is needed is not
+// waited for until the end. What it has not taken yet comes with the operation.
+func TestAheadSlowPeer(t *testing.T) {
+	c := newCluster(t, "w1", "w2", "st")
+	slow := make(chan struct{})
+	var taken atomic.Int64
+	c.nodes["st"].store.OnPut = func(crdt.Root) error {
+		if taken.Add(1) > 3 {
+			<-slow
+		}
+		return nil
+	}
+	c.startAll(func(cfg *comm.Config) { cfg.AheadTimeout = time.Hour })
+	c.connected("w1", "w2", "st")
+	w1, root := c.nodes["w1"], crdt.Root{1}
+	w1.store.AddBody(root, bodyOf(10)...)
+	w1.group.BodyGrows(root, 10)
+	<-whole(c.ctx, w1, root)
+	d := w1.commit(10, root)
+	c.await(d, "w2")
+	close(slow)
+	c.await(d, "st")
+}
+
+// TestStalledPeer: to a peer that takes nothing no more than a little is sent, and
+// nobody else notices it.
+func TestStalledPeer(t *testing.T) {
+	c := newCluster(t, "w1", "w2", "st")
+	c.startAll(func(cfg *comm.Config) { cfg.AckPeers, cfg.AckTimeout, cfg.AckStrict = 1, time.Hour, true })
+	c.connected("w1", "w2", "st")
+	w1, data := c.nodes["w1"], make([]byte, 20<<10)
+	for i := range data {
+		data[i] = byte(rand.Uint32())
+	}
+	c.net.Stall("w1", "st")
+	for range 1000 {
+		n := w1.store.Commit(data)
+		w1.group.Committed(n)
+		if err := w1.group.Wait(c.ctx, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent := w1.group.SentBytes("st"); sent > 2<<20 {
+		t.Errorf("%.0f bytes are on the way to a peer that takes nothing", sent)
+	}
+	c.net.Heal("w1", "st")
+	c.await(crdt.Dot{Origin: 1, N: 1000}, "st")
+}
+
 // TestAheadTimeout: what does not get to a peer in time travels with the operation.
 func TestAheadTimeout(t *testing.T) {
 	c := newCluster(t, "w1", "w2")

@@ -16,7 +16,7 @@ import (
 )
 
 // Protocol is the version of the replication protocol. Peers must have the same.
-const Protocol = 1
+const Protocol = 2
 
 // Limits of the protocol.
 const (
