@@ -47,6 +47,7 @@ func cuts() (list []cut) {
 // replicas show the same.
 func TestPartitions(t *testing.T) {
 	c := ownCluster(t, cluster.Options{WAN: true})
+	c.Network.Set("", "", wan.Conditions{Delay: 20 * time.Millisecond})
 	d := loadTime(t, 14*time.Second)
 	name, password := cluster.User(1)
 	ctx := timeout(t, 2*d+3*time.Minute)

@@ -1,12 +1,13 @@
 // Package distance measures a whole system, five processes on this machine, whose
 // regions are far from each other: package wan stands between the nodes.
 //
-//   - [Lag]: how long a change takes to the other region at a steady rate, beside
+//   - lag: how long a change takes to the other region at a steady rate, beside
 //     the one-way delay, which is the part that nobody can change.
-//   - [Throughput]: commands a second with and without distance, side by side.
-//   - [Attachment]: how long small changes take while a large message goes through
+//   - throughput: commands a second with and without distance, side by side.
+//   - attachment: how long small changes take while a large message goes through
 //     a thin line, beside the same without it.
-//   - [Traffic]: bytes on the line for each operation.
+//   - traffic: bytes on the line for each operation.
+//   - memory: what a worker takes while its peers are dead and load goes on.
 //
 // The front of [Run] is `pluto-bench wan`. Nothing here asserts anything about
 // time; bars are printed beside what was measured.
@@ -72,11 +73,11 @@ func Defaults() Options {
 }
 
 var parts = map[string]func(ctx context.Context, o *Options) error{
-	"lag": lag, "throughput": throughput, "attachment": attachment, "traffic": traffic,
+	"lag": lag, "throughput": throughput, "attachment": attachment, "traffic": traffic, "memory": memory,
 }
 
 // Parts returns the names of what can be measured.
-func Parts() []string { return []string{"lag", "throughput", "attachment", "traffic"} }
+func Parts() []string { return []string{"lag", "throughput", "attachment", "traffic", "memory"} }
 
 // Run measures the parts, each on a system of its own, and writes the tables.
 func Run(ctx context.Context, o Options) error {
