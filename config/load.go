@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"path/filepath"
 	"regexp"
 
@@ -103,6 +104,7 @@ func readIMAP(t *table, f *file) IMAP {
 		QuotaStorage:       t.size("QuotaStorage", DefaultQuotaStorage, 0, maxQuotaStorage),
 		QuotaMessages:      t.int("QuotaMessages", DefaultQuotaMessages, 0, maxQuotaMessages),
 	}
+	i.HideCapabilities = readHidden(t.sub("HideCapabilities"))
 	if !isGreeting(i.Greeting) {
 		t.bad("Greeting", "write 1 to %d printable ASCII characters, the first not '['", maxGreetingLen)
 	}
@@ -129,6 +131,43 @@ func readReplication(t *table, f *file) Replication {
 		t.bad("SnapshotRate", "less than %v a second; write 0 for no bound", Size(minRate))
 	}
 	return r
+}
+
+// readHidden reads what is hidden from clients.
+func readHidden(t *table) []HiddenFrom {
+	if t == nil {
+		return nil
+	}
+	defer t.done()
+	var list []HiddenFrom
+	for _, client := range t.names() {
+		values, ok := get[[]any](t, client, `a list; write ["CAPABILITY", "CAPABILITY"]`)
+		if !ok {
+			continue
+		}
+		h := HiddenFrom{Client: client}
+		for _, v := range values {
+			name, ok := v.(string)
+			if !ok || !isCapability(name) {
+				t.bad(client, `not names of capabilities; write them as CAPABILITY answers, as in ["QRESYNC", "SORT"]`)
+				break
+			}
+			h.Capabilities = append(h.Capabilities, name)
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// isCapability reports whether s can be a capability (RFC 9051 section 9) that
+// clients do without.
+func isCapability(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; b <= ' ' || b >= 0x7f || strings.IndexByte(`(){%*"\]`, b) >= 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxNameLen && !strings.HasPrefix(strings.ToUpper(s), "IMAP4")
 }
 
 // isGreeting reports whether s can be the text of an untagged OK: RFC 9051

@@ -32,6 +32,9 @@ type IMAP struct {
 	// says otherwise of him; 0: no limit.
 	QuotaStorage  Size
 	QuotaMessages int64
+
+	// What is not told to clients that call themselves so (RFC 2971).
+	HideCapabilities []HiddenFrom
 }
 
 // Replication is how nodes that keep mail deal with members of their subnets that
@@ -40,6 +43,13 @@ type Replication struct {
 	LogMaxSize   Size          // of the log of a subnet on a node; who lacks what went takes a snapshot
 	LogMaxAge    time.Duration // how long it reaches back at most
 	SnapshotRate Size          // bytes a second that a node gives to those who take snapshots; 0: no bound
+}
+
+// HiddenFrom names capabilities that clients whose name contains Client are not
+// told of.
+type HiddenFrom struct {
+	Client       string
+	Capabilities []string
 }
 
 // Authentication adapters.

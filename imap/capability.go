@@ -39,7 +39,8 @@ func Capabilities(o Options) []string {
 
 // capabilityCode returns the CAPABILITY response code or data.
 func (s *session) capabilityCode() string {
-	return "CAPABILITY " + strings.Join(s.turnCapabilities(Capabilities(s.opts)), " ")
+	o := s.shown()
+	return "CAPABILITY " + strings.Join(s.turnCapabilities(&o, Capabilities(o)), " ")
 }
 
 // capability: RFC 3501 section 6.1.1.
@@ -87,16 +88,20 @@ const (
 	maxIDValue = 1024
 )
 
-// id: RFC 2971. What the client says of itself is checked and forgotten.
+// id: RFC 2971. Of what the client says of itself its name is kept.
 func (s *session) id(c *wire.Command) error {
 	if err := c.SP(); err != nil {
 		return err
 	}
-	if err := readID(c); err != nil {
+	client, err := readID(c)
+	if err != nil {
 		return err
 	}
 	if err := c.End(); err != nil {
 		return err
+	}
+	if client != s.client {
+		s.client, s.stateDirty = client, stateChanged
 	}
 	s.out.buf = append(s.out.buf, `* ID ("name" "pluto"`...)
 	if s.opts.Version != "" {
@@ -107,37 +112,42 @@ func (s *session) id(c *wire.Command) error {
 	return nil
 }
 
-func readID(c *wire.Command) error {
+// readID reads the parameters of ID and returns the client's name in lower case, if
+// it is given.
+func readID(c *wire.Command) (name string, err error) {
 	if !c.Byte('(') {
 		_, isNil, err := c.NString()
 		if err == nil && !isNil {
-			return badSyntax("Expected a list of parameters or NIL")
+			return "", badSyntax("Expected a list of parameters or NIL")
 		}
-		return err
+		return "", err
 	}
 	for n := 0; !c.Byte(')'); n++ {
 		if n == maxIDPairs {
-			return badSyntax("Too many parameters")
+			return "", badSyntax("Too many parameters")
 		}
 		if n > 0 {
 			if err := c.SP(); err != nil {
-				return err
+				return "", err
 			}
 		}
 		field, err := c.String()
 		if err != nil {
-			return err
+			return "", err
 		}
 		if err := c.SP(); err != nil {
-			return err
+			return "", err
 		}
 		value, _, err := c.NString()
 		if err != nil {
-			return err
+			return "", err
 		}
 		if len(field) > maxIDField || len(value) > maxIDValue {
-			return badSyntax("Parameter is too long")
+			return "", badSyntax("Parameter is too long")
+		}
+		if strings.EqualFold(field, "name") {
+			name = strings.ToLower(value)
 		}
 	}
-	return nil
+	return name, nil
 }

@@ -52,6 +52,7 @@ func init() { // the tables refer to handlers that refer to the tables
 		"ENABLE":     {anyState, syncAll, (*session).enable, "ENABLE completed"},
 		"NAMESPACE":  {anyState, syncAll, (*session).namespace, "NAMESPACE completed"},
 
+		"XLIST":          {anyState, syncAll, (*session).xlist, "XLIST completed"},
 		"GETMETADATA":    {anyState, syncAll, (*session).getMetadata, "GETMETADATA completed"},
 		"SETMETADATA":    {anyState, syncAll, (*session).setMetadata, "SETMETADATA completed"},
 		"GETQUOTA":       {anyState, syncAll, (*session).getQuota, "GETQUOTA completed"},

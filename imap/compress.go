@@ -22,15 +22,13 @@ func (s *session) compress(c *wire.Command) error {
 	switch {
 	case !strings.EqualFold(mechanism, "DEFLATE"):
 		return badSyntax("Unknown compression mechanism")
-	case s.opts.Compressed:
+	case s.compressed:
 		return &refusal{"COMPRESSIONACTIVE", "DEFLATE is active already"}
 	case s.turner == nil:
 		return &refusal{"", "Compression is not possible on this connection"}
 	}
-	s.turn = func(p Checkpoint) error {
-		s.opts.Compressed = true
-		return s.turner.Compress(p)
-	}
+	s.compressed, s.stateDirty = true, stateChanged
+	s.turn = s.turner.Compress
 	return nil
 }
 
@@ -40,7 +38,7 @@ func (s *session) unauthenticate(c *wire.Command) error {
 	if err := c.End(); err != nil {
 		return err
 	}
-	if s.turner == nil || s.opts.Compressed {
+	if s.turner == nil || s.compressed {
 		return &refusal{"CANNOT", "Not possible on this connection"}
 	}
 	s.closeMailbox()
@@ -71,12 +69,12 @@ func (s *session) takeTurn() error {
 }
 
 // turnCapabilities appends the capabilities that depend on the connection.
-func (s *session) turnCapabilities(shown []string) []string {
-	if s.turner == nil || s.opts.Compressed {
+func (s *session) turnCapabilities(o *Options, shown []string) []string {
+	if s.turner == nil || s.compressed {
 		return shown
 	}
 	for _, c := range [...]string{"COMPRESS=DEFLATE", "UNAUTHENTICATE"} {
-		if !s.opts.hidden(c) {
+		if !o.hidden(c) {
 			shown = append(shown, c)
 		}
 	}

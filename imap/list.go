@@ -26,6 +26,11 @@ func (s *session) list(c *wire.Command) error {
 		s.tellRoot("LIST")
 		return nil
 	}
+	return s.tellEntries(&a)
+}
+
+// tellEntries appends the responses of all names that are asked for.
+func (s *session) tellEntries(a *listArgs) error {
 	entries, err := s.entries()
 	if err != nil {
 		return err
@@ -33,7 +38,7 @@ func (s *session) list(c *wire.Command) error {
 	patterns := s.compile(a.patterns)
 	for i := range entries {
 		if e := &entries[i]; a.selects(e) && matchAny(patterns, e.Name) {
-			if err := s.tellEntry(&a, e); err != nil {
+			if err := s.tellEntry(a, e); err != nil {
 				return err
 			}
 		}
@@ -155,7 +160,11 @@ func (a *listArgs) childInfo(e *listEntry) listOptions {
 // tellEntry appends the LIST response of an entry, and its STATUS if that is
 // asked for (RFC 5819).
 func (s *session) tellEntry(a *listArgs, e *listEntry) error {
-	s.appendList("LIST", a.attributes(e), e.Name)
+	response := "LIST"
+	if a.xlist {
+		response = "XLIST"
+	}
+	s.appendList(response, a.attributes(e), e.Name)
 	switch a.childInfo(e) {
 	case 0:
 	case listSubscribed:
@@ -197,6 +206,9 @@ func (a *listArgs) attributes(e *listEntry) string {
 	}
 	if e.SpecialUse != "" {
 		attributes = append(attributes, e.SpecialUse)
+	}
+	if a.xlist {
+		attributes = oldAttributes(attributes, e)
 	}
 	return strings.Join(attributes, " ")
 }

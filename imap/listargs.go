@@ -30,6 +30,7 @@ var returnOptions = map[string]listOptions{
 
 // listArgs are the arguments of LIST.
 type listArgs struct {
+	xlist     bool // the command is XLIST
 	extended  bool // any of the forms of RFC 5258 section 1
 	which     listOptions
 	told      listOptions

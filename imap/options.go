@@ -27,9 +27,11 @@ type Options struct {
 	// Hide are capabilities that this client is not told of, because it is
 	// known to stumble over them. What they name works all the same.
 	Hide []string
-	// Compressed says that the client's stream is compressed already: the session
-	// comes from another replica.
-	Compressed bool
+	// Quirks are what is hidden from clients of some names as well.
+	Quirks []Quirk
+	// Client is what the client said of itself before login: the parameters of ID,
+	// as they are in that command (RFC 2971); may be empty.
+	Client string
 	// Version is what ID answers besides the name; may be empty.
 	Version string
 	// Logger gets what concerns this session; nil: nothing is logged. The
@@ -39,6 +41,13 @@ type Options struct {
 	Metrics *Metrics
 	// Now is the clock that ages of messages are measured by (RFC 5032); nil: time.Now.
 	Now func() time.Time
+}
+
+// Quirk hides capabilities from clients that say by ID to have such a name: one
+// that contains it, in any case.
+type Quirk struct {
+	Client string
+	Hide   []string
 }
 
 // DefaultMaxMessageSize is the largest message when Options do not say otherwise.

@@ -38,6 +38,8 @@ type session struct {
 	roaming Roaming    // the account, in a session that came from another replica
 
 	turner     Turner                 // conn, if it is one
+	compressed bool                   // the client's stream is
+	client     string                 // the name that the client gave by ID, in lower case
 	turn       func(Checkpoint) error // what the next answer is sent with; nil: as an answer
 	removing   bool                   // the command removes messages: that is told in any case
 	numbers    bool                   // the command's answer depends on message numbers staying
@@ -72,6 +74,7 @@ func newSession(ctx context.Context, conn Conn, account Account, opts Options) *
 	s.in.session = s
 	s.in.deadline, _ = conn.(ReadDeadliner)
 	s.turner, _ = conn.(Turner)
+	s.meet()
 	s.reader = wire.NewReader(&s.in, wire.AfterLogin)
 	s.reader.SetContinue(s.askForLiteral)
 	s.stateDirty = stateChanged

@@ -32,6 +32,7 @@ func init() { // the rows refer to functions that refer to the table
 		{2, (*session).saveResult, (*session).loadResult},
 		{3, (*session).saveContexts, (*session).loadContexts},
 		{5, (*session).saveNotify, (*session).loadNotify},
+		{6, (*session).saveConnection, (*session).loadConnection},
 	}
 }
 

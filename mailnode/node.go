@@ -221,6 +221,9 @@ func imapOptions(cfg *config.Config, reg prometheus.Registerer) imap.Options {
 		MaxMessageSize: int64(cfg.IMAP.MaxMessageSize),
 		Metrics:        imap.NewMetrics(reg),
 	}
+	for _, h := range cfg.IMAP.HideCapabilities {
+		options.Quirks = append(options.Quirks, imap.Quirk{Client: h.Client, Hide: h.Capabilities})
+	}
 	if d := cfg.Distributor; d != nil {
 		options.Autologout = d.Limits.IdleTimeout
 	}

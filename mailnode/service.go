@@ -45,7 +45,7 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 
 	options := s.options
 	options.Tag = open.GetTag()
-	options.Compressed = open.GetCompressed()
+	options.Client = open.GetClientId()
 	options.Logger = logger
 	err := imap.Serve(ctx, engineConn{conn}, account, options)
 	cause := context.Cause(ctx)

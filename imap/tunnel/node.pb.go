@@ -290,7 +290,6 @@ type Open struct {
 	Tag           string                 `protobuf:"bytes,5,opt,name=tag,proto3" json:"tag,omitempty"`               // tag of the LOGIN or AUTHENTICATE that the node answers
 	Remote        string                 `protobuf:"bytes,6,opt,name=remote,proto3" json:"remote,omitempty"`         // client address, for logs
 	Tls           bool                   `protobuf:"varint,7,opt,name=tls,proto3" json:"tls,omitempty"`
-	Compressed    bool                   `protobuf:"varint,9,opt,name=compressed,proto3" json:"compressed,omitempty"`                                // resume: the client's stream is compressed
 	QuotaStorage  *uint64                `protobuf:"varint,10,opt,name=quota_storage,json=quotaStorage,proto3,oneof" json:"quota_storage,omitempty"` // bytes that the user may have, 0: no limit; absent: as for all users
 	QuotaMessages *uint64                `protobuf:"varint,11,opt,name=quota_messages,json=quotaMessages,proto3,oneof" json:"quota_messages,omitempty"`
 	ClientId      string                 `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"` // RFC 2971 parameters given before login, for quirks; may be empty
@@ -373,13 +372,6 @@ func (x *Open) GetRemote() string {
 func (x *Open) GetTls() bool {
 	if x != nil {
 		return x.Tls
-	}
-	return false
-}
-
-func (x *Open) GetCompressed() bool {
-	if x != nil {
-		return x.Compressed
 	}
 	return false
 }
@@ -1019,7 +1011,7 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\x04ping\x18\x03 \x01(\v2\x12.pluto.tunnel.PingH\x00R\x04ping\x12+\n" +
 	"\x05close\x18\x04 \x01(\v2\x13.pluto.tunnel.CloseH\x00R\x05close\x12\x12\n" +
 	"\x04beat\x18\x05 \x01(\x06R\x04beatB\t\n" +
-	"\amessage\"\xfd\x02\n" +
+	"\amessage\"\xdd\x02\n" +
 	"\x04Open\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\rR\x06userId\x12\x14\n" +
 	"\x05login\x18\x02 \x01(\tR\x05login\x12\x18\n" +
@@ -1029,10 +1021,7 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"checkpoint\x12\x10\n" +
 	"\x03tag\x18\x05 \x01(\tR\x03tag\x12\x16\n" +
 	"\x06remote\x18\x06 \x01(\tR\x06remote\x12\x10\n" +
-	"\x03tls\x18\a \x01(\bR\x03tls\x12\x1e\n" +
-	"\n" +
-	"compressed\x18\t \x01(\bR\n" +
-	"compressed\x12(\n" +
+	"\x03tls\x18\a \x01(\bR\x03tls\x12(\n" +
 	"\rquota_storage\x18\n" +
 	" \x01(\x04H\x00R\fquotaStorage\x88\x01\x01\x12*\n" +
 	"\x0equota_messages\x18\v \x01(\x04H\x01R\rquotaMessages\x88\x01\x01\x12\x1b\n" +
