@@ -63,7 +63,7 @@ func TestScripts(t *testing.T) { runScripts(t, imaptest.Mode{}) }
 
 // switching are the scripts about switching on what modes have on already, and about
 // names in another encoding.
-var switching = []string{"condstore", "qresync", "rev2", "utf7", "utf8"}
+var switching = []string{"condstore", "modified", "qresync", "rev2", "utf7", "utf8"}
 
 // TestScriptsInModes runs the scripts with extensions switched on that change answers.
 func TestScriptsInModes(t *testing.T) {

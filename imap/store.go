@@ -38,6 +38,9 @@ func (s *session) storeFlags(c *wire.Command, uid bool) error {
 			return err
 		}
 		st.refused = pick(spans, refused)
+		if err := st.retry(); err != nil {
+			return err
+		}
 	}
 	if b.newKeywords() {
 		s.appendFlagsResponse(b)
@@ -101,6 +104,56 @@ func pick(spans []span, indexes []int) []span {
 		before += size
 	}
 	return picked
+}
+
+// retry makes the change to those of the refused messages of which, since the client
+// was told of them, only flags were changed that it does not ask about (RFC 7162
+// section 3.1.12).
+func (st *storer) retry() error {
+	b, change := st.box, st.change
+	if len(st.refused) == 0 || change.Op == FlagsReplace || b.shown != b.told.HighestModSeq() {
+		return nil // or the client was told of flags that are not in the view
+	}
+	r, err := st.resync(Known{ModSeq: change.UnchangedSince, UIDs: []UIDRange{}})
+	if err != nil || !r.Own { // of another replica: what it covers is not known exactly
+		return err
+	}
+	var free, changed []span
+	for _, sp := range st.refused {
+		for i := sp.from; i < sp.to; i++ {
+			if b.unaffected(i, &change, &st.scratch) {
+				free = addPlace(free, i)
+			} else {
+				changed = addPlace(changed, i)
+			}
+		}
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	change.UnchangedSince = b.latest.HighestModSeq()
+	view, refused, err := b.mailbox.Store(st.ctx, b.keys(free, &st.scratch), change)
+	if err != nil {
+		return err
+	}
+	b.latest, st.refused = view, normal(append(changed, pick(free, refused)...))
+	return nil
+}
+
+// unaffected reports whether the client, by its MODSEQ, knows the message at place i
+// as it was told, and none of the flags of the change has been changed since.
+func (b *selection) unaffected(i int, change *FlagChange, m *Message) bool {
+	var was Message
+	b.told.At(i, &was)
+	if was.ModSeq > change.UnchangedSince || !b.message(i, m) || (was.Flags^m.Flags)&change.Flags != 0 {
+		return false
+	}
+	for _, k := range change.Keywords {
+		if slices.Contains(was.Keywords, k) != slices.Contains(m.Keywords, k) {
+			return false
+		}
+	}
+	return true
 }
 
 // tell tells the flags that the messages have now: all of them, or with .SILENT
