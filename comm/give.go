@@ -43,11 +43,18 @@ type hold struct {
 	vector  crdt.VC
 	until   time.Time
 	release func()
+	risen   bool    // the peer has loaded all and is catching up: vector is what it has
+	mark    crdt.VC // then: what was here when that was looked at last
 }
 
 // keep notes that the log is kept for a peer. It replaces what was kept before.
 func (r *giver) keep(name string, v crdt.VC, release func()) {
 	r.mu.Lock()
+	if r.holds == nil { // it has ended
+		r.mu.Unlock()
+		release()
+		return
+	}
 	old := r.holds[name]
 	r.holds[name] = &hold{vector: v, until: time.Now().Add(holdTime), release: release}
 	r.mu.Unlock()
@@ -65,18 +72,13 @@ func (r *giver) renew(name string) {
 	}
 }
 
-// drop ends what over says is over.
-func (r *giver) drop(over func(name string, h *hold) bool) {
+// dropAll ends all of it.
+func (r *giver) dropAll() {
 	r.mu.Lock()
-	var ended []*hold
-	for name, h := range r.holds {
-		if over(name, h) {
-			ended = append(ended, h)
-			delete(r.holds, name)
-		}
-	}
+	holds := r.holds
+	r.holds = nil
 	r.mu.Unlock()
-	for _, h := range ended {
+	for _, h := range holds {
 		h.release()
 	}
 }
@@ -93,15 +95,29 @@ func (r *giver) list() []HoldState {
 	return out
 }
 
-// releaseHolds lets go of the log behind what peers have risen to, or have not
-// asked about for long.
-func (g *Group) releaseHolds() {
-	now := time.Now()
-	g.giver.drop(func(name string, h *hold) bool {
+// follow has what is kept of the log follow the peers for which it is kept: behind
+// what they have, until they have all but the youngest. It lets go of it when one
+// does not come further for holdTime.
+func (g *Group) follow() {
+	now, logged := time.Now(), g.logged()
+	r := &g.giver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, h := range r.holds {
 		g.mu.Lock()
-		defer g.mu.Unlock()
-		return h.vector.LessEqual(g.core.Has(name)) || now.After(h.until)
-	})
+		has := g.core.Has(name)
+		g.mu.Unlock()
+		switch {
+		case now.After(h.until) || h.risen && h.mark.LessEqual(has):
+			h.release()
+			delete(r.holds, name)
+		case h.vector.LessEqual(has) && !(h.risen && has.LessEqual(h.vector)):
+			if release, ok := r.snapshots.Hold(has); ok { // always: the old one is there
+				h.release()
+				*h = hold{vector: has, until: now.Add(holdTime), release: release, risen: true, mark: logged}
+			}
+		}
+	}
 }
 
 // taker identifies a caller that wants snapshots or contents: a peer that is

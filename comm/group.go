@@ -189,7 +189,7 @@ func (g *Group) Close() {
 	}
 	cancel(errClosed)
 	g.wg.Wait()
-	g.giver.drop(func(string, *hold) bool { return true })
+	g.giver.dropAll()
 	g.saveRoster()
 }
 
@@ -285,7 +285,7 @@ func (g *Group) clockLoop() {
 			g.hangUp()
 			g.publish()
 			g.tellStable()
-			g.releaseHolds()
+			g.follow()
 			if time.Since(saved) > time.Minute {
 				saved = time.Now()
 				g.saveRoster()

@@ -68,11 +68,16 @@ func (r *Replica) noteLogged(list []logged) {
 		s.origins[l.dot.Origin] = r.grow(s.origins[l.dot.Origin], l.dot.N, int64(l.bytes), now)
 		s.bytes += int64(l.bytes)
 	}
-	full := r.opts.LogMaxSize > 0 && s.bytes > r.opts.LogMaxSize
+	full, bytes := r.opts.LogMaxSize > 0 && s.bytes > r.opts.LogMaxSize, s.bytes
 	s.mu.Unlock()
+	r.showLogSize(bytes)
 	if full {
 		r.collector.notify()
 	}
+}
+
+func (r *Replica) showLogSize(bytes int64) {
+	r.store.opts.Metrics.logBytes.WithLabelValues(r.opts.Subnet).Set(float64(bytes))
 }
 
 // grow adds an operation behind the segments of its origin.
@@ -213,6 +218,7 @@ func (r *Replica) trim() error {
 	if r.opts.LogMaxAge > 0 {
 		before = r.now() - r.opts.LogMaxAge.Milliseconds()
 	}
+	r.showLogSize(r.LogBytes())
 	cut := r.collector.unheld(r.logSize.excess(r.opts.LogMaxSize, before))
 	if len(cut) == 0 || cut.LessEqual(r.Cut()) {
 		return nil

@@ -18,6 +18,7 @@ type Metrics struct {
 	corruptions      prometheus.Counter
 	failed           prometheus.Gauge
 	deleted          prometheus.Counter
+	logBytes         *prometheus.GaugeVec
 }
 
 // NewMetrics makes the figures and registers them with reg, which may be nil.
@@ -55,6 +56,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		quarantined: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pluto_accounts_quarantined", Help: "Accounts not served here because an operation could not be applied.",
 		}),
+		logBytes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pluto_log_bytes", Help: "Size of the log of operations that some member may still need.",
+		}, []string{"subnet"}),
 		undecodable: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pluto_operations_undecodable_total", Help: "Operations received whose header could not be read.",
 		}),
@@ -73,7 +77,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.replays, m.accounts, m.mailboxes,
-			m.quarantined, m.undecodable, m.backgroundErrors, m.corruptions, m.failed, m.deleted)
+			m.quarantined, m.undecodable, m.backgroundErrors, m.corruptions, m.failed, m.deleted, m.logBytes)
 	}
 	return m
 }

@@ -40,6 +40,8 @@ type Options struct {
 	WAN bool
 	// Ack are lines for every node that keeps mail, as "AckPeers = 2".
 	Ack string
+	// Replication are lines of that section for every region.
+	Replication string
 }
 
 // Region is what belongs to one region.
@@ -57,13 +59,16 @@ type Cluster struct {
 	Dir     string
 	CACert  string // PEM file that clients trust
 	EU, US  *Region
+	AP      *Region // nil before AddRegion
 	Storage *Node
 	// Network has the links between eu-worker-1, us-worker-1 and storage; none
 	// without [Options].WAN.
 	Network wan.Network
 
 	binaries *Binaries
-	ports    map[string]string // every address of eu and us, by what it is for
+	ports    map[string]string // every address, by what it is for
+	files    []regionFile
+	env      map[string]string
 }
 
 // New makes the folder's contents and starts nothing.
@@ -88,6 +93,7 @@ func New(ctx context.Context, dir string, o Options) (_ *Cluster, err error) {
 	if err := c.makeCertificates(ctx); err != nil {
 		return nil, err
 	}
+	c.env = o.Env
 	c.EU, c.US = c.region(regions[0], o.Env), c.region(regions[1], o.Env)
 	c.Storage = c.node("storage", c.EU.Config, regions[0].Addr("storage-http"), o.Env, "-storage")
 	return c, nil
@@ -114,7 +120,11 @@ func (c *Cluster) configPath(region string) string { return filepath.Join(c.Dir,
 
 // makeCertificates runs pluto-pki as the README says.
 func (c *Cluster) makeCertificates(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, c.binaries.PKI, "-config", "eu.toml", "-config", "us.toml", "-dir", "private", "-public", "localhost,127.0.0.1")
+	args := []string{"-dir", "private", "-public", "localhost,127.0.0.1"}
+	for _, f := range c.files {
+		args = append(args, "-config", f.Region+".toml")
+	}
+	cmd := exec.CommandContext(ctx, c.binaries.PKI, args...)
 	cmd.Dir = c.Dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
@@ -124,7 +134,26 @@ func (c *Cluster) makeCertificates(ctx context.Context) error {
 
 // Nodes returns all nodes.
 func (c *Cluster) Nodes() []*Node {
-	return []*Node{c.Storage, c.EU.Worker, c.US.Worker, c.EU.Distributor, c.US.Distributor}
+	list := []*Node{c.Storage, c.EU.Worker, c.US.Worker, c.EU.Distributor, c.US.Distributor}
+	if c.AP != nil {
+		list = append(list, c.AP.Worker, c.AP.Distributor)
+	}
+	return list
+}
+
+// AddRegion adds a third region, ap, to the configuration, makes its certificates
+// and returns it. Nothing is started; the other nodes know of it when they are
+// started again.
+func (c *Cluster) AddRegion(ctx context.Context) (*Region, error) {
+	f, err := c.addRegion()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.makeCertificates(ctx); err != nil {
+		return nil, err
+	}
+	c.AP = c.region(f, c.env)
+	return c.AP, nil
 }
 
 // Addresses returns every address that a node listens on, by what it is for.

@@ -12,14 +12,16 @@ import (
 
 // regionFile is what a region's configuration is written from.
 type regionFile struct {
-	Region, Other string
-	Slot          int
-	HasStorage    bool
-	Separator     string
-	Users         int
-	Ack           string
-	ports         map[string]string
-	links         map[[2]string]string // where a node connects to another to replicate; nil: where that listens
+	Region      string
+	Others      []string // the other regions
+	Slot        int
+	HasStorage  bool
+	Separator   string
+	Users       int
+	Ack         string
+	Replication string
+	ports       map[string]string
+	links       map[[2]string]string // where a node connects to another to replicate; nil: where that listens
 }
 
 // Addr returns the region's address of a service; storage belongs to no region.
@@ -30,19 +32,25 @@ func (r regionFile) Addr(service string) string {
 	return r.ports[r.Region+"-"+service]
 }
 
-// OtherAddr returns the other region's address of a service.
-func (r regionFile) OtherAddr(service string) string { return r.ports[r.Other+"-"+service] }
+// OtherAddr returns another region's address of a service.
+func (r regionFile) OtherAddr(other, service string) string { return r.ports[other+"-"+service] }
 
 // SyncAddr returns where a node connects to another to replicate.
 func (r regionFile) SyncAddr(from, to string) string {
 	if addr, ok := r.links[[2]string{from, to}]; ok {
 		return addr
 	}
+	if to == third+"-worker-1" {
+		return r.ports[third+"-worker-sync"]
+	}
 	return r.ports[syncService[to]]
 }
 
 // syncService names the port on which a node takes replication.
 var syncService = map[string]string{"eu-worker-1": "eu-worker-sync", "us-worker-1": "us-worker-sync", "storage": "storage-sync"}
+
+// third is the region that [Cluster.AddRegion] adds.
+const third = "ap"
 
 var services = []string{"imap", "distributor-http", "worker-mail", "worker-sync", "worker-http"}
 
@@ -51,6 +59,9 @@ var configTemplate = template.Must(template.New("config").Parse(`RootCertLoc = "
 [IMAP]
 Greeting = "Pluto ready ({{.Region}})."
 HierarchySeparator = "{{.Separator}}"
+
+[Replication]
+{{.Replication}}
 
 [Distributor]
 Name = "{{.Region}}-distributor"
@@ -83,14 +94,18 @@ DataRoot = "data/{{.Region}}-worker-1"
 {{.Ack}}
 
     [Workers.worker-1.Peers.subnet-1]
-    {{.Other}}-worker-1 = "{{.SyncAddr (print .Region "-worker-1") (print .Other "-worker-1")}}"
+{{- range .Others}}
+    {{.}}-worker-1 = "{{$.SyncAddr (print $.Region "-worker-1") (print . "-worker-1")}}"
+{{- end}}
     storage = "{{.SyncAddr (print .Region "-worker-1") "storage"}}"
 
     [Workers.worker-1.Failover]
 {{- if not .HasStorage}}
     storage = "{{.Addr "storage-mail"}}"
 {{- end}}
-    {{.Other}}-worker-1 = "{{.OtherAddr "worker-mail"}}"
+{{- range .Others}}
+    {{.}}-worker-1 = "{{$.OtherAddr . "worker-mail"}}"
+{{- end}}
 {{if .HasStorage}}
 [Storage]
 Name = "storage"
@@ -109,22 +124,24 @@ DataRoot = "data/storage"
 
     [Storage.Peers.subnet-1]
     {{.Region}}-worker-1 = "{{.SyncAddr "storage" (print .Region "-worker-1")}}"
-    {{.Other}}-worker-1 = "{{.SyncAddr "storage" (print .Other "-worker-1")}}"
+{{- range .Others}}
+    {{.}}-worker-1 = "{{$.SyncAddr "storage" (print . "-worker-1")}}"
+{{- end}}
 {{end}}`))
 
 // configure writes users.txt, eu.toml and us.toml.
 func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
-	if c.ports, err = freePorts(); err != nil {
+	if c.ports, err = freePorts("storage-mail", "storage-sync", "storage-http", "eu", "us"); err != nil {
 		return regions, err
 	}
 	links, err := c.connect(o)
 	if err != nil {
 		return regions, err
 	}
-	common := regionFile{Separator: o.Separator, Users: Users, Ack: o.Ack, ports: c.ports, links: links}
+	common := regionFile{Separator: o.Separator, Users: Users, Ack: o.Ack, Replication: o.Replication, ports: c.ports, links: links}
 	regions = [2]regionFile{common, common}
-	regions[0].Region, regions[0].Other, regions[0].Slot, regions[0].HasStorage = "eu", "us", 1, true
-	regions[1].Region, regions[1].Other, regions[1].Slot = "us", "eu", 2
+	regions[0].Region, regions[0].Others, regions[0].Slot, regions[0].HasStorage = "eu", []string{"us"}, 1, true
+	regions[1].Region, regions[1].Others, regions[1].Slot = "us", []string{"eu"}, 2
 	var users strings.Builder
 	for i := 1; i <= Users; i++ {
 		name, password := User(i)
@@ -133,16 +150,42 @@ func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
 	if err := os.WriteFile(filepath.Join(c.Dir, "users.txt"), []byte(users.String()), 0o600); err != nil {
 		return regions, err
 	}
-	for _, r := range regions {
+	c.files = regions[:]
+	return regions, c.writeConfigs()
+}
+
+// writeConfigs writes the configuration of every region.
+func (c *Cluster) writeConfigs() error {
+	for _, r := range c.files {
 		var text strings.Builder
 		if err := configTemplate.Execute(&text, r); err != nil {
-			return regions, err
+			return err
 		}
 		if err := os.WriteFile(c.configPath(r.Region), []byte(text.String()), 0o600); err != nil {
-			return regions, err
+			return err
 		}
 	}
-	return regions, nil
+	return nil
+}
+
+// addRegion writes the configuration of a third region, and it into those of the
+// others.
+func (c *Cluster) addRegion() (regionFile, error) {
+	ports, err := freePorts(third)
+	if err != nil {
+		return regionFile{}, err
+	}
+	for name, addr := range ports {
+		c.ports[name] = addr
+	}
+	r := c.files[1]
+	r.Region, r.Others, r.Slot = third, nil, 4
+	for i := range c.files {
+		r.Others = append(r.Others, c.files[i].Region)
+		c.files[i].Others = append(c.files[i].Others, third)
+	}
+	c.files = append(c.files, r)
+	return r, c.writeConfigs()
 }
 
 // connect puts links between the nodes that replicate. They listen on another
@@ -174,13 +217,17 @@ const (
 	portTries = 1000
 )
 
-// freePorts finds a free loopback port for every service. All are held until all
-// are found, so that no two are equal.
-func freePorts() (ports map[string]string, err error) {
-	names := []string{"storage-mail", "storage-sync", "storage-http"}
-	for _, region := range []string{"eu", "us"} {
+// freePorts finds a free loopback port for every name, and for every service of
+// one that is a region. All are held until all are found, so that no two are equal.
+func freePorts(of ...string) (ports map[string]string, err error) {
+	var names []string
+	for _, name := range of {
+		if strings.Contains(name, "-") {
+			names = append(names, name)
+			continue
+		}
 		for _, s := range services {
-			names = append(names, region+"-"+s)
+			names = append(names, name+"-"+s)
 		}
 	}
 	ports = map[string]string{}
