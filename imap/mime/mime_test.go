@@ -22,8 +22,14 @@ func check(t *testing.T, data []byte, s *Structure) {
 	if head.Offset != 0 || head.End() != text.Offset || text.End() != s.Size() || all != (Range{0, s.Size()}) {
 		t.Fatalf("header %v and text %v are not the message", head, text)
 	}
+	if s.Len() > MaxParts {
+		t.Fatalf("%d parts", s.Len())
+	}
 	for i := range s.parts {
 		p := s.At(i)
+		if d := depthOf(s, i); d > MaxDepth {
+			t.Fatalf("part %d is %d deep", i, d)
+		}
 		r := Range{p.Header().Offset, p.Body().End() - p.Header().Offset}
 		if got := int64(bytes.Count(data[p.Body().Offset:p.Body().End()], newline)); got != p.Lines() {
 			t.Fatalf("part %d has %d lines, says %d", i, got, p.Lines())
@@ -59,6 +65,15 @@ func check(t *testing.T, data []byte, s *Structure) {
 	wellFormed(t, s.AppendEnvelope(nil))
 	wellFormed(t, s.AppendBody(nil, false))
 	wellFormed(t, s.AppendBody(nil, true))
+}
+
+// depthOf returns on which level a part is; the message is on the first.
+func depthOf(s *Structure, i int) int {
+	depth := 0
+	for n := int32(i); n >= 0; n = s.parts[n].parent {
+		depth++
+	}
+	return depth
 }
 
 // wellFormed checks that a response is one parenthesised list.
