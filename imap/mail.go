@@ -166,7 +166,7 @@ type Quota struct {
 
 // Resource is what is used of something that may be limited.
 type Resource struct {
-	Used, Limit uint64 // Limit 0: there is none
+	Used, Limit uint64 // Limit 0: there is none, and Used may not be known
 }
 
 // Staging receives one message. Write may be called any number of times.

@@ -19,9 +19,13 @@ type Amount struct {
 // with are those of the mailboxes, which converge.
 func (s *Account) SetQuota(limit Amount) { s.quota = limit }
 
-// Usage returns the account's limits, and how much mail it has. It costs a
-// record for each mailbox, all of which are in memory.
+// Usage returns the account's limits, and how much mail it has; that is not counted
+// if nothing is limited. It costs a record for each mailbox, all of which are in
+// memory.
 func (s *Account) Usage(ctx context.Context) (limit, used Amount, err error) {
+	if s.quota == (Amount{}) {
+		return Amount{}, Amount{}, nil
+	}
 	err = s.look(ctx, func(t *tx) error {
 		used, err = t.usage()
 		return err

@@ -1,6 +1,7 @@
 // Package mime knows the structure of mail messages as IMAP shows it: ENVELOPE,
 // BODY and BODYSTRUCTURE, the sections that BODY[...] names, and the decoded
-// text that SEARCH looks into (RFC 9051, RFC 5322, RFC 2045 to 2047, RFC 2231).
+// text that SEARCH looks into and PREVIEW begins with (RFC 9051, RFC 5322, RFC 2045
+// to 2047, RFC 2231, RFC 8970).
 //
 // A message is read once, when it is appended: [Parse] streams over it and
 // returns a [Structure], whose encoded form is stored beside the message. From
