@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,13 +38,26 @@ func (s *session) append(c *wire.Command) error {
 			return err
 		}
 	}
-	done, err := s.account.Append(s.ctx, name, batch)
+	var done Appended
+	ctx, account := s.ctx, s.account
+	err = s.patiently(isLarge(batch...), func() (err error) {
+		done, err = account.Append(ctx, name, batch)
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}
 	s.made(name, done.UIDs)
 	s.code = appendAppendUID(s.code, &done)
 	return nil
+}
+
+// largeMessage is the size from which on it may take long until a message is at
+// other nodes, in bytes.
+const largeMessage = 1 << 20
+
+func isLarge(messages ...NewMessage) bool {
+	return slices.ContainsFunc(messages, func(m NewMessage) bool { return m.size >= largeMessage })
 }
 
 // destination is where a message is to be added.
@@ -195,7 +209,8 @@ func (s *session) parse(m *NewMessage, binary bool) error {
 	if err != nil {
 		return fmt.Errorf("finish a message: %w", err)
 	}
-	structure, err := mime.Parse(io.NewSectionReader(body, 0, body.Size()))
+	m.size = body.Size()
+	structure, err := mime.Parse(io.NewSectionReader(body, 0, m.size))
 	if err != nil {
 		return errors.Join(fmt.Errorf("parse a message: %w", err), body.Close())
 	}

@@ -37,7 +37,12 @@ func (s *session) replaceMessage(c *wire.Command, uid bool) error {
 		return err
 	}
 	b.told.At(place, &s.scratch)
-	done, _, err := b.mailbox.Replace(s.ctx, s.scratch.Key, to, m)
+	var done Appended
+	ctx, key := s.ctx, s.scratch.Key
+	err = s.patiently(isLarge(m), func() (err error) {
+		done, _, err = b.mailbox.Replace(ctx, key, to, m)
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}
