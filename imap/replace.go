@@ -26,7 +26,7 @@ func (s *session) replaceMessage(c *wire.Command, uid bool) error {
 		return &refusal{"NONEXISTENT", "No message has that UID"}
 	}
 	b.told.At(place, &s.scratch)
-	m, err := s.receive(c, destination{to, s.scratch.Size})
+	m, err := s.receive(c, &destination{name: to, frees: s.scratch.Size})
 	if m.Staging != nil {
 		defer m.Staging.Discard()
 	}
