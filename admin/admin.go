@@ -14,7 +14,6 @@ var services = []*grpc.ServiceDesc{
 	&Status_ServiceDesc,
 	&Verify_ServiceDesc,
 	&Account_ServiceDesc,
-	&Members_ServiceDesc,
 }
 
 // maxMessage is the largest message, in bytes: a piece of a snapshot.

@@ -30,6 +30,9 @@ const (
 	DefaultMaxConnsPerUser    = 50
 	DefaultMaxAuthFailures    = 3
 	DefaultLoginTimeout       = time.Minute
+	DefaultResumeWait         = 2 * time.Second
+	DefaultMoveTimeout        = 15 * time.Second
+	DefaultHomeDelay          = 3 * time.Second
 	DefaultIdleTimeout        = 30 * time.Minute // RFC 9051 section 5.4: not below this
 	DefaultAckPeers           = 1
 	DefaultAckTimeout         = 500 * time.Millisecond

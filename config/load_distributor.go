@@ -143,6 +143,9 @@ func readLimits(t *table) Limits {
 		MaxAuthFailures:       DefaultMaxAuthFailures,
 		LoginTimeout:          DefaultLoginTimeout,
 		IdleTimeout:           DefaultIdleTimeout,
+		ResumeWait:            DefaultResumeWait,
+		MoveTimeout:           DefaultMoveTimeout,
+		HomeDelay:             DefaultHomeDelay,
 	}
 	if t == nil {
 		return l
@@ -152,6 +155,9 @@ func readLimits(t *table) Limits {
 	l.MaxConnectionsPerUser = int(t.int("MaxConnectionsPerUser", DefaultMaxConnsPerUser, 1, 1_000_000))
 	l.MaxAuthFailures = int(t.int("MaxAuthFailures", DefaultMaxAuthFailures, 1, 1000))
 	l.LoginTimeout = t.duration("LoginTimeout", DefaultLoginTimeout, time.Second, time.Hour)
+	l.ResumeWait = t.duration("ResumeWait", DefaultResumeWait, time.Millisecond, time.Minute)
+	l.MoveTimeout = t.duration("MoveTimeout", DefaultMoveTimeout, time.Millisecond, time.Hour)
+	l.HomeDelay = t.duration("HomeDelay", DefaultHomeDelay, time.Millisecond, time.Hour)
 	l.IdleTimeout = t.duration("IdleTimeout", DefaultIdleTimeout, time.Minute, 7*24*time.Hour)
 	return l
 }

@@ -104,6 +104,9 @@ type Limits struct {
 	MaxAuthFailures       int           // failures until a connection is closed
 	LoginTimeout          time.Duration // from connecting to being logged in
 	IdleTimeout           time.Duration // RFC 9051 section 5.4
+	ResumeWait            time.Duration // for a node to get what a session has seen that moves there
+	MoveTimeout           time.Duration // until a session that no node takes over ends
+	HomeDelay             time.Duration // that a worker is well again before its sessions go back to it
 }
 
 // Role is what a process does.

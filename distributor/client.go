@@ -126,6 +126,13 @@ func (c *client) restart(early []byte) {
 	c.loginDeadline()
 }
 
+// relaying returns the client's relay, nil if it has no session.
+func (c *client) relaying() *relay {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.relay
+}
+
 // enter makes the client one whose session has begun, and reports whether it is
 // to end already.
 func (c *client) enter(r *relay) bool {

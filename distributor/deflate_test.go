@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	kflate "github.com/klauspost/compress/flate"
 
@@ -58,7 +59,7 @@ func TestCompress(t *testing.T) {
 // their clients expect.
 func TestCompressedBye(t *testing.T) {
 	node := startNode(t, fakeSession("w"))
-	s := startServer(t, nil, node.replica("w"))
+	s := startServer(t, func(o *Options) { o.Limits.MoveTimeout = 100 * time.Millisecond }, node.replica("w"))
 	c := s.compressed()
 	node.stop()
 	c.script("S: * BYE [UNAVAILABLE]\nEND")

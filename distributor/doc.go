@@ -15,8 +15,20 @@
 //   - A login goes to the primary whenever that can be reached. Otherwise it goes to
 //     the next replica within OpenTimeout, and when none can serve it the client
 //     is told NO [UNAVAILABLE] and may try again.
-//   - When a session's node is lost, its client is told BYE [UNAVAILABLE], at the end of a line or
-//     not at all: never in the middle of an answer.
+//   - When a session's node is lost, hangs or drains, the session goes on at the next of
+//     the user's replicas: at once when the connection broke, 2 s after the last sign of
+//     life otherwise. Its client is told nothing: what it sent is sent again, what it
+//     has of an answer it does not get twice (move.go, repeat.go). An upload of more than a
+//     megabyte is not kept; it is answered NO [UNAVAILABLE], in its place, unless it is
+//     known to be done (upload.go).
+//   - Only where nobody can go on, for MoveTimeout, or in the middle of a message that
+//     cannot be had the same again, does the client lose its session: with BYE
+//     [UNAVAILABLE], but never in the middle of a response.
+//   - Sessions go back to the node that is preferred when that has been well for a
+//     while, which doubles each time it is lost, and has what they have seen (health.go).
+//   - A session costs a bounded amount of memory: a megabyte of unconfirmed bytes twice,
+//     usually nothing; the state, of which what is large is kept once for all sessions
+//     with the same (chunks.go).
 //   - A client that is slow, silent, broken or hostile costs others nothing: there is
 //     a limit on connections in all and of each user, on the time until a login, on
 //     failed logins and on commands that are none; writes to it have to progress.
@@ -24,7 +36,4 @@
 //     people type the one in place of the other.
 //   - A client may compress (RFC 4978) and may log in again (RFC 8437): both are decided
 //     by the session and done here, because they outlive it.
-//
-// The bytes of a session that its node has not confirmed are kept, as is the last checkpoint,
-// up to a limit: another replica can go on from them.
 package distributor

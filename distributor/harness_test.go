@@ -137,61 +137,77 @@ func (n *fakeNode) replica(name string) Replica {
 	return Replica{Name: name, Addr: n.addr}
 }
 
-// fakeSession answers every line with "* <name> <tag> ..." and a tagged OK; IDLE
-// waits for DONE, APPEND takes a literal, LOGOUT ends.
+// fakeSession answers every command with a tagged OK; IDLE waits for DONE, APPEND
+// takes a literal, LOGOUT ends, WHO tells the name. It can be resumed.
 func fakeSession(name string) tunnel.Handler {
 	return func(ctx context.Context, open *tunnel.Open, c *tunnel.Conn) error {
-		fmt.Fprintf(c, "%s OK [CAPABILITY IMAP4rev1] %s serves %s (%d)\r\n", open.Tag, name, open.Login, open.UserId)
-		if err := c.Answer(0, []byte("state"), nil); err != nil {
+		f := &fake{Conn: c, open: open, name: name, base: open.GetCheckpoint().GetConsumed()}
+		f.r = wire.NewReader(c, wire.AfterLogin)
+		f.r.SetAsked(int(open.GetContinued()))
+		f.r.SetContinue(func() error {
+			io.WriteString(c, "+ OK\r\n")
+			return c.Continue(f.consumed(), nil, nil)
+		})
+		if open.Checkpoint == nil {
+			fmt.Fprintf(c, "%s OK [CAPABILITY IMAP4rev1] %s serves %s (%d)\r\n", open.Tag, name, open.Login, open.UserId)
+		}
+		if err := c.Answer(f.base, []byte("state"), nil); err != nil {
 			return err
 		}
-		r := wire.NewReader(c, wire.AfterLogin)
-		r.SetContinue(func() error {
-			io.WriteString(c, "+ OK\r\n")
-			return c.Continue(r.Consumed(), nil, nil)
-		})
 		for {
-			cmd, err := r.Next()
+			cmd, err := f.r.Next()
 			if err == io.EOF {
-				return nil
+				return c.Bye()
 			} else if err != nil {
 				return err
 			}
-			if done, err := fakeCommand(c, r, cmd); done || err != nil {
+			if done, err := f.command(cmd); done || err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func fakeCommand(c *tunnel.Conn, r *wire.Reader, cmd *wire.Command) (done bool, err error) {
+// fake is a session of fakeSession.
+type fake struct {
+	*tunnel.Conn
+	open *tunnel.Open
+	name string
+	r    *wire.Reader
+	base uint64 // where in the client's stream the reader began
+}
+
+func (f *fake) consumed() uint64 { return f.base + f.r.Consumed() }
+
+func (f *fake) command(cmd *wire.Command) (done bool, err error) {
 	switch cmd.Name {
 	case "LOGOUT":
-		fmt.Fprintf(c, "* BYE\r\n%s OK bye\r\n", cmd.Tag)
-		return true, c.Bye()
+		fmt.Fprintf(f, "* BYE\r\n%s OK bye\r\n", cmd.Tag)
+		return true, f.Bye()
 	case "IDLE":
-		io.WriteString(c, "+ idling\r\n")
-		if err := c.Continue(r.Consumed(), nil, nil); err != nil {
+		if !f.r.TakeAsked() {
+			io.WriteString(f, "+ idling\r\n")
+		}
+		if err := f.Continue(f.consumed(), nil, nil); err != nil {
 			return true, err
 		}
-		if _, err := r.ReadLine(100); err != nil {
+		if _, err := f.r.ReadLine(100); err != nil {
+			if err == io.EOF {
+				err = f.Bye()
+			}
 			return true, err
 		}
 	case "APPEND":
-		cmd.SP()
-		l, err := cmd.Literal()
-		if err != nil {
+		if err := f.append(cmd); err != nil {
 			return true, err
 		}
-		n, err := io.Copy(io.Discard, l)
-		if err != nil {
-			return true, err
-		}
-		fmt.Fprintf(c, "* %d bytes\r\n", n)
+	case "WHO":
+		fmt.Fprintf(f, "* %s\r\n", f.name)
+	case "XPLUTOLOST":
+		return false, f.lost(cmd)
 	case "FETCH": // a long answer of lines
-		line := strings.Repeat("x", 998) + "\r\n"
-		for range 2000 {
-			if _, err := io.WriteString(c, line); err != nil {
+		for n := range 2000 {
+			if _, err := fmt.Fprintf(f, "%s %5d\r\n", strings.Repeat("x", 992), n); err != nil {
 				return true, err
 			}
 		}
@@ -199,22 +215,68 @@ func fakeCommand(c *tunnel.Conn, r *wire.Reader, cmd *wire.Command) (done bool, 
 		if err := cmd.Finish(); err != nil {
 			return true, err
 		}
-		fmt.Fprintf(c, "%s OK %s\r\n", cmd.Tag, cmd.Name)
+		fmt.Fprintf(f, "%s OK %s\r\n", cmd.Tag, cmd.Name)
 		if cmd.Name == "COMPRESS" {
-			return false, c.Compress(r.Consumed(), nil, nil)
+			return false, f.Compress(f.consumed(), nil, nil)
 		}
-		return true, c.Unauthenticate(r.Consumed())
+		return true, f.Unauthenticate(f.consumed())
 	case "TEAR": // part of a long answer, and the stream ends
-		c.Write(make([]byte, tunnel.MaxFrame+1))
+		io.WriteString(f, "* 1 FETCH (BODY[] {99999}\r\n")
+		f.Write(make([]byte, tunnel.MaxFrame))
 		return true, errors.New("torn")
+	case "TEARONCE": // the same, but the next node has it all
+		for n := range 5 {
+			io.WriteString(f, response(n, 30000))
+		}
+		if f.open.GetAttempt() == 0 {
+			io.WriteString(f, response(5, 100000)[:60000])
+			return true, errors.New("torn")
+		}
+		io.WriteString(f, response(5, 100000))
 	case "CRASH":
 		return true, errors.New("crash")
 	}
 	if err := cmd.Finish(); err != nil {
 		return true, err
 	}
-	fmt.Fprintf(c, "%s OK %s\r\n", cmd.Tag, cmd.Name)
-	return false, c.Answer(r.Consumed(), nil, nil)
+	fmt.Fprintf(f, "%s OK %s\r\n", cmd.Tag, cmd.Name)
+	return false, f.Answer(f.consumed(), nil, nil)
+}
+
+// append takes a literal.
+func (f *fake) append(cmd *wire.Command) error {
+	cmd.SP()
+	l, err := cmd.Literal()
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(io.Discard, l)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(f, "* %d bytes\r\n", n)
+	return nil
+}
+
+// lost answers for an upload that was not kept.
+func (f *fake) lost(cmd *wire.Command) error {
+	begin := f.consumed()
+	cmd.SP()
+	key, err := cmd.Atom()
+	if err != nil || key != fmt.Sprintf("%x", f.open.GetSession()) {
+		return fmt.Errorf("key %q: %w", key, err)
+	}
+	cmd.SP()
+	n, err := cmd.Number64()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Finish(); err != nil {
+		return err
+	}
+	f.base = begin + n - f.r.Consumed()
+	fmt.Fprintf(f, "%s NO [UNAVAILABLE] lost\r\n", cmd.Tag)
+	return f.Answer(f.consumed(), nil, nil)
 }
 
 // startServer starts a distributor for the nodes, in that order for all users.
@@ -370,6 +432,10 @@ func (c *mailClient) script(text string) {
 			c.expectEnd()
 		case strings.HasPrefix(line, "S: "):
 			c.expect(line[3:])
+		case line == "DEFLATE":
+			c.inflate()
+		case strings.HasPrefix(line, "C-: "): // without a line's end
+			c.send(line[4:])
 		case strings.HasPrefix(line, "C:"):
 			c.send(strings.TrimPrefix(line[2:], " ") + "\r\n")
 		default:

@@ -12,7 +12,11 @@ type Metrics struct {
 	opens       *prometheus.CounterVec
 	failovers   *prometheus.CounterVec
 	lost        *prometheus.CounterVec
+	moves       *prometheus.CounterVec
+	moveSeconds *prometheus.HistogramVec
+	replayed    prometheus.Counter
 	up          *prometheus.GaugeVec
+	well        *prometheus.GaugeVec
 	bytes       *prometheus.CounterVec
 	fromClients prometheus.Counter
 	toClients   prometheus.Counter
@@ -47,9 +51,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"contact_admin (the account belongs to another login name: look into it), no_replica.", "result"),
 		opens:     counters("opens_total", "Sessions opened on a replica by result: ok, refused, failed.", "replica", "result"),
 		failovers: counters("failovers_total", "Logins that another replica than the first served.", "replica"),
-		lost:      counters("lost_total", "Sessions that ended because their replica was lost.", "replica"),
+		lost:      counters("lost_total", "Sessions that ended because their replica was lost and none could go on with them.", "replica"),
+		moves: counters("moves_total", "Sessions that went on at another replica, or again at theirs, by reason: died, silent, "+
+			"drained, home.", "reason", "to"),
+		moveSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pluto_distributor_move_seconds", Help: "Time from the loss of a replica, or from the wish to move, until another one has a session.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}, []string{"reason"}),
+		replayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pluto_distributor_replayed_bytes_total", Help: "Bytes of clients that were sent to a second replica.",
+		}),
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pluto_distributor_replica_up", Help: "Whether the replica can be reached: 1 or 0.",
+		}, []string{"replica"}),
+		well: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pluto_distributor_replica_well", Help: "Whether the replica answers and is not draining: 1 or 0.",
 		}, []string{"replica"}),
 		bytes: counters("bytes_total", "Bytes of sessions by direction: from_client, to_client.", "direction"),
 	}
@@ -59,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.logins.WithLabelValues(result)
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.accepted, m.rejected, m.sessions, m.logins, m.opens, m.failovers, m.lost, m.up, m.bytes)
+		reg.MustRegister(m.connections, m.accepted, m.rejected, m.sessions, m.logins, m.opens, m.failovers, m.lost, m.moves, m.moveSeconds, m.replayed, m.up, m.well, m.bytes)
 	}
 	return m
 }

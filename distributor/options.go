@@ -53,6 +53,9 @@ type Limits struct {
 	LoginTimeout          time.Duration // from connecting to being logged in; default 1 min
 	WriteTimeout          time.Duration // for the next 31 KiB to be taken by the client; default 3 min
 	OpenTimeout           time.Duration // for a replica to open a session; default 4 s
+	ResumeWait            time.Duration // for a replica to get what a session has seen that moves to it; default 2 s
+	MoveTimeout           time.Duration // until a session whose node is lost ends, if none takes it over; default 15 s
+	HomeDelay             time.Duration // that a preferred replica is well before sessions go back to it; default 3 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -74,8 +77,16 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.LoginTimeout, time.Minute)
 	duration(&l.WriteTimeout, 3*time.Minute)
 	duration(&l.OpenTimeout, 4*time.Second)
+	duration(&l.ResumeWait, 2*time.Second)
+	duration(&l.MoveTimeout, 15*time.Second)
+	duration(&l.HomeDelay, 3*time.Second)
+	l.OpenTimeout = max(l.OpenTimeout, l.ResumeWait+time.Second)
 	return l
 }
+
+// homeWait is how long a session that is well where it is waits for a replica to
+// have what it has seen: it can be moved later.
+func (l Limits) homeWait() time.Duration { return min(l.ResumeWait, 200*time.Millisecond) }
 
 // DefaultCapabilities are what the pre-authentication machine can do.
 var DefaultCapabilities = []string{"IMAP4rev1", "IMAP4rev2", "SASL-IR", "LITERAL+", "ID", "ENABLE", "AUTH=PLAIN"}

@@ -1,10 +1,11 @@
 package distributor
 
 import (
+	"context"
 	"errors"
-	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -22,26 +23,53 @@ const (
 var largeReads = sync.Pool{New: func() any { return new([largeRead]byte) }}
 
 // relay moves bytes between a client and its session: run reads from the
-// client, a second goroutine reads from the session.
+// client, a second goroutine reads from the session. When the session's node is
+// lost, or another one is to have it, it goes on there (move.go).
 type relay struct {
-	client  *client
-	session *opened
-	bytes   unconfirmed
+	client *client
+	open   *tunnel.Open // as it was opened first
+	list   []Replica    // that can have it, the preferred first
+	bytes  unconfirmed
+	ctx    context.Context // ends when the client is gone
+	cancel context.CancelFunc
 
-	mu       sync.Mutex // writing to the client
-	torn     bool       // in the middle of an answer
-	ended    bool       // nothing is written any more
-	draining bool
-	left     bool // the client did, by itself
-	again    bool // the client is to log in again
+	// sending is held while bytes go to the session: by who read them, and by who
+	// moves the session from before it ends at one node until the next one has all
+	// that the client has said.
+	sending  sync.Mutex
+	swallow  *upload // what the client sends of it goes nowhere
+	attempts uint32  // how often the session has moved
+
+	mu        sync.Mutex // writing to the client
+	session   *opened    // changed with sending held too, by set
+	heard     uint64     // messages of sessions so far
+	delivered *delivered // of an answer that comes in pieces, nil: none
+	repeat    *repeat    // while an answer comes a second time
+	fresh     bool       // the session has not said yet that it goes on
+	wanted    string     // why the session is to be moved when it can be; "": it is not
+	ended     bool       // nothing is written any more
+	draining  bool
+	left      bool // the client did, by itself
+	again     bool // the client is to log in again
+
+	at atomic.Pointer[opened] // session, for those who must not wait for the client
+
+	moved   time.Time // when the session has moved last
+	hurried int       // moves each soon after the one before; the mover's
 }
 
-func newRelay(c *client, s *opened) *relay { return &relay{client: c, session: s} }
+func newRelay(c *client, s *opened) *relay {
+	r := &relay{client: c, open: s.open, list: s.list}
+	r.ctx, r.cancel = context.WithCancel(c.ctx)
+	r.bytes.chunks = &c.server.chunks
+	r.set(s)
+	return r
+}
 
 // run moves bytes until the session has ended, beginning with those that were
 // read too early. It reports whether the client was told.
 func (r *relay) run(early []byte) bool {
-	defer r.session.end()
+	defer r.finish()
 	down := make(chan struct{})
 	go func() {
 		defer close(down)
@@ -53,6 +81,17 @@ func (r *relay) run(early []byte) bool {
 	}
 	<-down
 	return !r.left
+}
+
+// finish ends the last session, and waits for who moves it.
+func (r *relay) finish() {
+	r.cancel()
+	r.current().end() // whoever sends to it is let go
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	r.session.end()
+	r.bytes.release()
+	r.count(-1)
 }
 
 // up passes on what the client says until it is gone or the session has ended.
@@ -109,22 +148,32 @@ func (r *relay) upCompressed() {
 	}
 }
 
-// pass sends bytes to the session.
+// pass sends bytes to the session. They are kept: that a session is lost is for
+// who reads from it to see. It reports whether there is a session to come.
 func (r *relay) pass(p []byte) bool {
 	if len(p) == 0 {
 		return true
 	}
 	r.client.server.metrics.fromClients.Add(float64(len(p)))
+	r.sending.Lock()
+	defer r.sending.Unlock()
 	r.bytes.add(p)
-	return r.session.Send(p) == nil
+	if r.swallow != nil {
+		r.standIn()
+	} else {
+		_ = r.session.Send(p) // see above
+	}
+	return !r.isEnded()
 }
 
 // clientLeft tells the session that its client is gone.
 func (r *relay) clientLeft() {
 	r.mu.Lock()
 	r.left = !r.ended
+	session := r.session
 	r.mu.Unlock()
-	r.session.Close()
+	session.Close()
+	r.leaving()
 }
 
 func (r *relay) isEnded() bool {
@@ -135,12 +184,19 @@ func (r *relay) isEnded() bool {
 
 // down passes on what the session says until it has ended, and ends the reading then.
 func (r *relay) down() {
-	message, err := r.session.first, error(nil)
-	r.session.first = nil
-	for err == nil {
-		if err = r.handle(message); err == nil {
-			message, err = r.session.Recv()
+	session, err := r.current(), error(nil)
+	for session != nil {
+		if m := session.first; m != nil {
+			session.first = nil
+			err = r.handle(session, m)
 		}
+		for err == nil {
+			var m *tunnel.Down
+			if m, err = session.Recv(); err == nil {
+				err = r.handle(session, m)
+			}
+		}
+		session, err = r.next(session, err)
 	}
 	r.end(err)
 }
@@ -148,45 +204,102 @@ func (r *relay) down() {
 // errBye is the clean end of a session.
 var errBye = errors.New("session has ended")
 
-// handle passes one message on.
-func (r *relay) handle(m *tunnel.Down) error {
+// handle passes one message on, unless its session is one no more.
+func (r *relay) handle(session *opened, m *tunnel.Down) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if session != r.session {
+		return errReplaced
+	}
+	r.heard++
 	switch m := m.Message.(type) {
 	case *tunnel.Down_Partial:
-		r.torn = true
-		return r.write(m.Partial.GetData())
+		return r.partial(m.Partial)
 	case *tunnel.Down_Answer:
 		return r.answer(m.Answer)
 	case *tunnel.Down_Bye:
-		err := r.write(m.Bye.GetData())
-		r.torn = false
+		data, err := r.whole(m.Bye.GetData())
+		if err == nil {
+			err = r.write(data)
+		}
 		r.ended = true
 		if err != nil {
 			return err
 		}
 		return errBye
+	case *tunnel.Down_Leave:
+		return errLeave
 	}
 	return tunnel.ErrProtocol
+}
+
+// partial passes a piece of an answer on. r.mu is held.
+func (r *relay) partial(p *tunnel.Partial) error {
+	data := p.GetData()
+	if r.repeat != nil {
+		if data = r.repeat.pass(nil, data); r.repeat.failed {
+			return errTorn
+		}
+	}
+	if r.delivered == nil {
+		r.delivered = newDelivered()
+	}
+	r.delivered.once = r.delivered.once || p.GetOnce()
+	return r.write(r.delivered.pass(nil, data))
+}
+
+// answered returns what the client is to get of an answer. r.mu is held.
+func (r *relay) answered(a *tunnel.Answer) ([]byte, error) {
+	fresh := r.fresh
+	if r.fresh = false; !fresh || r.repeat == nil {
+		return r.whole(a.GetData())
+	}
+	// It says that the session goes on; the answer is still to come.
+	if r.repeat.begun > 0 {
+		r.repeat.late = append(r.repeat.late, a.GetData()...)
+		return nil, nil
+	}
+	return a.GetData(), nil
+}
+
+// whole returns what the client is to get of the last piece of an answer. r.mu is held.
+func (r *relay) whole(data []byte) ([]byte, error) {
+	if r.repeat != nil {
+		data = r.repeat.pass(nil, data)
+		r.repeat.finish()
+		if r.repeat.failed {
+			return nil, errTorn
+		}
+		r.repeat = nil
+	}
+	if r.delivered != nil && len(r.delivered.held) > 0 {
+		data = append(r.delivered.held, data...)
+	}
+	r.delivered = nil
+	return data, nil
 }
 
 // answer passes an answer on, and does what it says about what follows. r.mu is
 // held.
 func (r *relay) answer(a *tunnel.Answer) error {
+	early := a.GetCompress() && r.bytes.total() > a.GetCheckpoint().GetConsumed()
 	if a.GetCompress() {
 		r.client.compress() // before the client can know
 	}
-	if err := r.write(a.GetData()); err != nil {
+	data, err := r.answered(a)
+	if err != nil {
 		return err
 	}
-	r.torn = false
+	if err := r.write(data); err != nil {
+		return err
+	}
 	if err := r.bytes.confirm(a); err != nil {
 		return err
 	}
 	switch {
 	case a.GetCompress():
 		r.client.deflater = new(deflater)
-		if !r.bytes.silent() {
+		if early {
 			// It is not clear what is compressed of what the client said early.
 			return r.bye("Nothing may follow COMPRESS before its answer")
 		}
@@ -197,7 +310,11 @@ func (r *relay) answer(a *tunnel.Answer) error {
 		r.again, r.ended = true, true
 		return errBye
 	}
-	return r.sendAway()
+	if err := r.sendAway(); err != nil {
+		return err
+	}
+	r.moveIfWanted()
+	return nil
 }
 
 // bye ends the session. r.mu is held.
@@ -249,7 +366,7 @@ func (r *relay) drain() {
 // sendAway says BYE if the server is shutting down and the client waits for
 // nothing. r.mu is held.
 func (r *relay) sendAway() error {
-	if !r.draining || r.torn || r.ended || !r.bytes.idle() {
+	if !r.draining || r.delivered != nil || r.ended || !r.bytes.idle() {
 		return nil
 	}
 	return r.bye("[UNAVAILABLE] Server is shutting down")
@@ -257,6 +374,7 @@ func (r *relay) sendAway() error {
 
 // end ends the connection after the session has.
 func (r *relay) end(err error) {
+	r.cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if lost := !r.ended && !r.left; lost && !errors.Is(err, errBye) {
@@ -267,15 +385,12 @@ func (r *relay) end(err error) {
 	r.client.stopReading()
 }
 
-// lost tells the client, if it is between two answers, that its session is gone.
+// lost tells the client, if it is between two responses, that its session is gone.
 func (r *relay) lost(err error) {
 	c := r.client
 	c.server.metrics.lost.WithLabelValues(r.session.replica.Name).Inc()
-	if err == io.EOF {
-		err = errors.New("ended by the node")
-	}
 	level.Warn(c.log).Log("msg", "session lost", "replica", r.session.replica.Name, "err", err)
-	if !r.torn {
+	if !r.delivered.torn() {
 		r.write([]byte("* BYE [UNAVAILABLE] Server was lost, please reconnect\r\n")) // it has ended anyway
 	}
 }

@@ -20,6 +20,8 @@ var (
 	errOpenTimeout  = errors.New("no answer in time")
 	errContactAdmin = errors.New("account belongs to another login name")
 	errRefused      = errors.New("refused")
+	errBehind       = errors.New("replica lacks what the session has seen")
+	errNotResumable = errors.New("session cannot go on anywhere")
 	errNoReplica    = errors.New("no replica can open the session")
 	errNoRoute      = errors.New("nobody keeps this user")
 )
@@ -31,6 +33,7 @@ type replicas struct {
 	opts    Options
 	log     log.Logger
 	watches sync.WaitGroup
+	moving  func(n *node, why string) // is told that sessions are to leave a node, or may come home
 
 	mu    sync.Mutex
 	nodes map[Replica]*node
@@ -43,10 +46,11 @@ type node struct {
 	conn   *grpc.ClientConn
 	client *tunnel.Client
 	up     atomic.Bool
+	health health
 }
 
-func newReplicas(ctx context.Context, opts Options) *replicas {
-	return &replicas{ctx: ctx, opts: opts, log: opts.Logger, nodes: map[Replica]*node{}}
+func newReplicas(ctx context.Context, opts Options, moving func(*node, string)) *replicas {
+	return &replicas{moving: moving, ctx: ctx, opts: opts, log: opts.Logger, nodes: map[Replica]*node{}}
 }
 
 // get returns the connection to a replica.
@@ -70,6 +74,7 @@ func (r *replicas) get(which Replica) (*node, error) {
 	r.opts.Metrics.up.WithLabelValues(which.Name).Set(0)
 	r.watches.Go(func() { r.watch(n) })
 	r.watches.Go(func() { n.client.Run(r.ctx) })
+	r.watches.Go(func() { r.examine(n) })
 	return n, nil
 }
 
@@ -126,6 +131,8 @@ func (r *replicas) close() {
 type opened struct {
 	*tunnel.Session
 	replica Replica
+	open    *tunnel.Open
+	list    []Replica    // where it may be
 	first   *tunnel.Down // its first message
 	cancel  context.CancelCauseFunc
 }
@@ -142,11 +149,12 @@ func (r *replicas) open(ctx context.Context, list []Replica, open *tunnel.Open) 
 	if len(list) == 0 {
 		return nil, errNoRoute
 	}
-	for i, which := range list {
+	for _, which := range r.ordered(list) {
 		session, err := r.try(ctx, which, open)
 		r.opts.Metrics.opens.WithLabelValues(which.Name, openResult(err)).Inc()
 		if err == nil {
-			if i > 0 {
+			session.list = list
+			if which != list[0] {
 				r.opts.Metrics.failovers.WithLabelValues(which.Name).Inc()
 			}
 			return session, nil
@@ -166,7 +174,7 @@ func openResult(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
-	case errors.Is(err, errRefused), errors.Is(err, errContactAdmin):
+	case errors.Is(err, errRefused), errors.Is(err, errContactAdmin), errors.Is(err, errBehind), errors.Is(err, errNotResumable):
 		return "refused"
 	}
 	return "failed"
@@ -180,6 +188,7 @@ func (r *replicas) try(ctx context.Context, which Replica, open *tunnel.Open) (*
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(r.opts.Limits.OpenTimeout, func() { cancel(errOpenTimeout) })
+	defer n.opening(cancel)()
 	session, err := n.client.Start(ctx, open)
 	if err != nil {
 		timer.Stop()
@@ -187,7 +196,7 @@ func (r *replicas) try(ctx context.Context, which Replica, open *tunnel.Open) (*
 		cancel(nil)
 		return nil, err
 	}
-	o := &opened{Session: session, replica: which, cancel: cancel}
+	o := &opened{Session: session, replica: which, open: open, cancel: cancel}
 	o.first, err = session.Recv()
 	if !timer.Stop() || err != nil {
 		err = causeOr(ctx, err)
@@ -211,8 +220,13 @@ func causeOr(ctx context.Context, err error) error {
 
 // refusal makes an error of a node's refusal.
 func refusal(m *tunnel.Refused) error {
-	if m.GetReason() == tunnel.Refused_CONTACT_ADMIN {
+	switch m.GetReason() {
+	case tunnel.Refused_CONTACT_ADMIN:
 		return fmt.Errorf("%w: %s", errContactAdmin, m.GetText())
+	case tunnel.Refused_BEHIND:
+		return fmt.Errorf("%w: %s", errBehind, m.GetText())
+	case tunnel.Refused_NOT_RESUMABLE:
+		return fmt.Errorf("%w: %s", errNotResumable, m.GetText())
 	}
 	return fmt.Errorf("%w (%s): %s", errRefused, m.GetReason(), m.GetText())
 }

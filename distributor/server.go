@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 )
+
+// maxMovers is how many sessions are moved by plan at a time.
+const maxMovers = 16
 
 // ErrShutdown is returned by the Serve methods after Shutdown.
 var ErrShutdown = errors.New("distributor: shut down")
@@ -22,6 +26,9 @@ type Server struct {
 	metrics  *Metrics
 	replicas *replicas
 	users    users
+	chunks   chunks        // of all sessions' states
+	away     atomic.Int64  // sessions that are not at their first replica
+	movers   chan struct{} // one for each session that is moved by plan at the moment
 
 	ctx     context.Context // ends when sessions have to
 	cancel  context.CancelFunc
@@ -47,7 +54,8 @@ func New(opts Options) (*Server, error) {
 		clients:   map[*client]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.replicas = newReplicas(s.ctx, opts)
+	s.movers = make(chan struct{}, maxMovers)
+	s.replicas = newReplicas(s.ctx, opts, s.movingFrom)
 	for _, r := range opts.Replicas {
 		if _, err := s.replicas.get(r); err != nil {
 			return nil, errors.Join(err, s.Shutdown(context.Background()))

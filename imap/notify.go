@@ -93,7 +93,7 @@ const (
 // they are.
 func (s *session) loadNotify(d *stateReader) error {
 	if d.byte() == notifyTooMany {
-		return errTooMany
+		return ErrNotResumable
 	}
 	text := d.text()
 	if d.bad {

@@ -58,7 +58,8 @@ type Told struct {
 // on with; nothing was said to the client then.
 var ErrNotResumed = errors.New("session is not resumed")
 
-var errTooMany = fmt.Errorf("%w: the client knows too much", ErrNotResumed)
+// ErrNotResumable is an ErrNotResumed that holds for all replicas.
+var ErrNotResumable = fmt.Errorf("%w: the client knows too much", ErrNotResumed)
 
 // resume takes over a session. The client is told nothing before it does something.
 func (s *session) resume(r *Resume) error {
@@ -74,7 +75,7 @@ func (s *session) resume(r *Resume) error {
 	}
 	err := s.restore(r)
 	var end *endError
-	if err == nil || errors.As(err, &end) {
+	if err == nil || errors.As(err, &end) || errors.Is(err, ErrNotResumed) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrNotResumed, err)
@@ -127,7 +128,7 @@ const (
 func (s *session) loadSelected(d *stateReader) error {
 	mode := d.byte()
 	if mode == selectedTooMany {
-		return errTooMany
+		return ErrNotResumable
 	}
 	told := Told{
 		ReadOnly: mode == selectedRead, Name: d.text(), MailboxID: d.text(),

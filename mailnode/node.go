@@ -40,6 +40,10 @@ type Options struct {
 	Logger    log.Logger
 }
 
+// drainTime is how long a node that stops waits for its sessions to be moved. What
+// is left then goes on elsewhere as if the node were lost.
+const drainTime = 3 * time.Second
+
 // cleanupTime bounds the stop of a node that failed to start.
 const cleanupTime = 5 * time.Second
 
@@ -176,7 +180,6 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Replaces:       n.opts.Replaces,
 		Snapshots:      snapshots{replica},
 		GiveRate:       int(n.opts.Config.Replication.SnapshotRate),
-		RaiseEpoch:     replica.RaiseEpoch,
 		Fenced:         replica.Refuse, // sessions that live here stop to write at once
 		Credentials: func(peer string) (credentials.TransportCredentials, error) {
 			return credentials.NewTLS(n.identity.ClientTLS(peer, crypto.RoleWorker, crypto.RoleStorage)), nil
@@ -311,12 +314,13 @@ func (n *Node) State() telemetry.State {
 	return s
 }
 
-// Stop ends the node: no new sessions, live ones end at their next command
-// boundary, or when ctx ends, then replication ends and the disk is closed. What
+// Stop ends the node: its sessions move to other nodes, those that cannot within
+// drainTime end at their next command boundary, or when ctx ends, then replication ends and the disk is closed. What
 // a peer lacks is in the log and goes out after the next start.
 func (n *Node) Stop(ctx context.Context) error {
 	var errs []error
 	if n.tunnels != nil {
+		n.drained(ctx)
 		if err := n.tunnels.Shutdown(ctx); err != nil {
 			level.Warn(n.logger).Log("msg", "sessions were cut off", "err", err)
 		}
@@ -335,4 +339,14 @@ func (n *Node) Stop(ctx context.Context) error {
 		errs = append(errs, n.telemetry.Close(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// drained waits until the node's sessions are gone, for drainTime at most.
+func (n *Node) drained(ctx context.Context) {
+	n.tunnels.Drain()
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	if err := n.tunnels.Emptied(ctx); err != nil {
+		level.Info(n.logger).Log("msg", "sessions are left that could not be moved", "sessions", n.tunnels.Sessions())
+	}
 }

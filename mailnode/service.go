@@ -41,13 +41,18 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 	defer m.group.Session(crdt.AccountID(open.GetUserId()))()
 	ctx, leave := m.present.enter(ctx, crdt.AccountID(open.GetUserId()))
 	defer leave()
-	defer context.AfterFunc(ctx, conn.Interrupt)()
+	defer context.AfterFunc(ctx, conn.Leave)()
 
 	options := s.options
 	options.Tag = open.GetTag()
 	options.Client = open.GetClientId()
 	options.Logger = logger
-	err := imap.Serve(ctx, engineConn{conn}, account, options)
+	options.Resume = resumption(open)
+	err := imap.Serve(ctx, newEngineConn(conn, open), account, options)
+	if errors.Is(err, imap.ErrNotResumed) {
+		level.Warn(logger).Log("msg", "session refused", "err", err)
+		return conn.Refuse(notResumed(err), err.Error())
+	}
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errQuarantined) {
 		err = cause // no Bye: the distributor takes the session elsewhere
@@ -80,8 +85,10 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 	if err := m.mayServe(); err != nil {
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
 	}
-	if err := m.catchUp(ctx, crdt.AccountID(open.GetUserId())); err != nil {
-		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+	if open.GetCheckpoint() == nil { // otherwise it says what has to be here
+		if err := m.catchUp(ctx, crdt.AccountID(open.GetUserId())); err != nil {
+			return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+		}
 	}
 	if err := fence(); err != nil {
 		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
@@ -95,6 +102,10 @@ func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.Sess
 	}
 	a.Fence(fence)
 	a.SetQuota(s.quotaOf(open))
+	if err := a.awaitPast(ctx, open); err != nil {
+		a.Close()
+		return account{}, &refusal{tunnel.Refused_BEHIND, err}
+	}
 	return a, nil
 }
 
@@ -149,28 +160,3 @@ func serves(s comm.Status) error {
 	}
 	return nil
 }
-
-// engineConn is a tunnel's connection as the protocol engine wants it.
-type engineConn struct{ *tunnel.Conn }
-
-func (c engineConn) Answer(p imap.Checkpoint) error {
-	return c.Conn.Answer(p.Consumed, p.State, p.Vector)
-}
-
-func (c engineConn) Continue(p imap.Checkpoint) error {
-	return c.Conn.Continue(p.Consumed, p.State, p.Vector)
-}
-
-func (c engineConn) Compress(p imap.Checkpoint) error {
-	return c.Conn.Compress(p.Consumed, p.State, p.Vector)
-}
-
-func (c engineConn) Unauthenticate(p imap.Checkpoint) error {
-	return c.Conn.Unauthenticate(p.Consumed)
-}
-
-var (
-	_ imap.Conn          = engineConn{}
-	_ imap.Turner        = engineConn{}
-	_ imap.ReadDeadliner = engineConn{}
-)

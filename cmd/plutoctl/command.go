@@ -35,8 +35,6 @@ var commands = []command{
 	statusCommand,
 	verifyCommand,
 	resyncCommand,
-	memberListCommand,
-	memberEvictCommand,
 	hashCommand,
 	versionCommand,
 }

@@ -47,11 +47,15 @@ func (c *clock) when(beat uint64) (time.Duration, bool) {
 func (s *Server) Beats(_ *BeatsRequest, stream grpc.ServerStreamingServer[Beat]) error {
 	tick := time.NewTicker(BeatInterval)
 	defer tick.Stop()
+	beat, draining := Beat{}, s.draining
 	for {
-		if err := stream.Send(&Beat{Time: s.clock.beat()}); err != nil {
+		beat.Time = s.clock.beat()
+		if err := stream.Send(&beat); err != nil {
 			return err
 		}
 		select {
+		case <-draining:
+			beat.Draining, draining = true, nil
 		case <-tick.C:
 		case <-stream.Context().Done():
 			return nil
@@ -64,6 +68,10 @@ func (s *Server) Beats(_ *BeatsRequest, stream grpc.ServerStreamingServer[Beat])
 type Client struct {
 	node   NodeClient
 	latest atomic.Uint64 // beat; 0: none from the present connection
+	start  time.Time
+	heard  atomic.Int64  // when the last one came, after start
+	drains atomic.Bool   // the node wants to be rid of its sessions
+	change chan struct{} // capacity 1: there is a first beat again, or drains has changed
 
 	mu    sync.Mutex
 	known chan struct{} // closed when there is a beat
@@ -71,7 +79,7 @@ type Client struct {
 
 // NewClient returns a Client on a connection. It opens sessions while Run runs.
 func NewClient(conn grpc.ClientConnInterface) *Client {
-	return &Client{node: NewNodeClient(conn), known: make(chan struct{})}
+	return &Client{node: NewNodeClient(conn), known: make(chan struct{}), start: time.Now(), change: make(chan struct{}, 1)}
 }
 
 // Run follows the node's clock until ctx ends, whenever the node can be reached.
@@ -107,13 +115,41 @@ func (c *Client) follow(ctx context.Context) error {
 		if beat.GetTime() == 0 {
 			return fmt.Errorf("%w: beat 0", ErrProtocol)
 		}
-		if c.latest.Swap(beat.GetTime()) == 0 {
+		c.heard.Store(int64(time.Since(c.start)))
+		first := c.latest.Swap(beat.GetTime()) == 0
+		if first {
 			c.mu.Lock()
 			close(c.known)
 			c.mu.Unlock()
 		}
+		if c.drains.Swap(beat.GetDraining()) != beat.GetDraining() || first {
+			c.changed()
+		}
 	}
 }
+
+func (c *Client) changed() {
+	select {
+	case c.change <- struct{}{}:
+	default:
+	}
+}
+
+// Changed receives a value when there is a beat after there was none, when there
+// is none any more, or Draining has changed. Several changes are one value.
+func (c *Client) Changed() <-chan struct{} { return c.change }
+
+// Silence returns for how long no beat has come; false: the node was not heard of
+// since it was connected to.
+func (c *Client) Silence() (time.Duration, bool) {
+	if c.latest.Load() == 0 {
+		return 0, false
+	}
+	return time.Since(c.start) - time.Duration(c.heard.Load()), true
+}
+
+// Draining reports whether the node wants to be rid of its sessions.
+func (c *Client) Draining() bool { return c.drains.Load() }
 
 // forget makes the beats of a connection that broke no longer count.
 func (c *Client) forget() {
@@ -123,6 +159,7 @@ func (c *Client) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known = make(chan struct{})
+	c.changed()
 }
 
 // await waits until there is a beat.

@@ -18,13 +18,16 @@ type Conn struct {
 	clock  *clock
 	held   atomic.Int64 // the last time at which the distributor held the session, on clock
 	lapsed atomic.Bool  // the lease was found to be over
+	leave  atomic.Bool  // the session is to go on elsewhere
 	in     inbox
 
 	running *sync.WaitGroup // the server's
 	ponging atomic.Bool     // a pong is on its way
 
 	sending sync.Mutex // one message at a time; owned by writer and receiver
-	buf     []byte     // queued by Write, at most MaxFrame
+	buf     []byte     // queued by Write, at most MaxFrame, or MaxHeld while whole
+	whole   bool       // what is queued stays together
+	once    bool       // a part of the answer that was held is sent
 	answer  Answer     // reused, as are the others: gRPC keeps no message after Send
 	down    Down
 }
@@ -90,10 +93,26 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // Interrupt makes Read return io.EOF, now and from now on.
 func (c *Conn) Interrupt() { c.in.end(true) }
 
+// Leave is Interrupt for a session that is to go on elsewhere: its Bye says so.
+func (c *Conn) Leave() {
+	c.leave.Store(true)
+	c.Interrupt()
+}
+
 // Write queues bytes for the client. When a frame is full it is sent as a
 // piece of an answer, which waits while the client does not read.
 func (c *Conn) Write(p []byte) (int, error) {
 	written := 0
+	if c.whole && len(c.buf)+len(p) <= MaxHeld {
+		c.buf = append(c.buf, p...)
+		return len(p), nil
+	}
+	if c.once = c.once || c.whole; len(c.buf) > MaxFrame {
+		if err := c.sendPartial(c.buf); err != nil {
+			return 0, err
+		}
+		c.buf = c.buf[:0]
+	}
 	for len(c.buf)+len(p)-written > MaxFrame {
 		frame := p[written:]
 		if len(c.buf) > 0 {
@@ -104,7 +123,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 			frame = frame[:MaxFrame]
 			written += MaxFrame
 		}
-		if err := c.send(&Down{Message: &Down_Partial{Partial: &Partial{Data: frame}}}); err != nil {
+		if err := c.sendPartial(frame); err != nil {
 			return written, err
 		}
 		c.buf = c.buf[:0]
@@ -112,6 +131,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 	c.queue(p[written:])
 	return len(p), nil
 }
+
+func (c *Conn) sendPartial(data []byte) error {
+	return c.send(&Down{Message: &Down_Partial{Partial: &Partial{Data: data, Once: c.once}}})
+}
+
+// Hold keeps what is queued and what follows together until the next Answer, up to
+// MaxHeld bytes. A longer answer is sent in pieces of which the distributor knows
+// that no other node can send the rest.
+func (c *Conn) Hold() { c.whole = true }
 
 // frames are buffers of MaxFrame bytes for answers that are not small.
 var frames = sync.Pool{New: func() any { return new([MaxFrame]byte) }}
@@ -127,11 +155,14 @@ func (c *Conn) queue(p []byte) {
 
 // emptied forgets what was queued, after it was sent.
 func (c *Conn) emptied() {
+	c.whole, c.once = false, false
 	if cap(c.buf) < MaxFrame {
 		c.buf = c.buf[:0]
 		return
 	}
-	frames.Put((*[MaxFrame]byte)(c.buf[:MaxFrame]))
+	if cap(c.buf) == MaxFrame {
+		frames.Put((*[MaxFrame]byte)(c.buf[:MaxFrame]))
+	}
 	c.buf = nil
 }
 
@@ -140,6 +171,15 @@ func (c *Conn) emptied() {
 // replica needs to go on. An empty state is that of the Answer before.
 func (c *Conn) Answer(consumed uint64, state, vector []byte) error {
 	return c.sendAnswer(consumed, state, vector, false)
+}
+
+// Attach adds to the next Answer the names of the chunks that its state refers to
+// and the data of those that the distributor does not have (node.proto).
+func (c *Conn) Attach(names []byte, data [][]byte) {
+	if c.answer.Checkpoint == nil {
+		c.answer.Checkpoint = new(Checkpoint)
+	}
+	c.answer.Checkpoint.Chunks, c.answer.Checkpoint.Data = names, data
 }
 
 // Continue sends what is queued inside a command, whose client is to go on.
@@ -168,19 +208,27 @@ func (c *Conn) sendAnswer(consumed uint64, state, vector []byte, continuation bo
 	c.answer.Data, c.answer.Continuation = c.buf, continuation
 	if c.answer.Checkpoint == nil {
 		c.answer.Checkpoint = new(Checkpoint)
+	}
+	if c.down.Message == nil {
 		c.down.Message = &Down_Answer{Answer: &c.answer}
 	}
 	p := c.answer.Checkpoint
 	p.Consumed, p.State, p.Vector = consumed, state, vector
 	err := c.send(&c.down)
-	c.answer.Data, p.State, p.Vector = nil, nil, nil
+	c.answer.Data, p.State, p.Vector, p.Chunks, p.Data = nil, nil, nil, nil, nil
 	c.emptied()
 	return err
 }
 
 // Bye sends what is queued as the last of the session; the client is to be
-// disconnected. Reading ends too.
+// disconnected. Reading ends too. If nothing is queued and the node wants to be
+// rid of the session, it is the session's distributor that is told: it goes on elsewhere.
 func (c *Conn) Bye() error {
+	if c.leave.Load() && len(c.buf) == 0 {
+		err := c.send(&Down{Message: &Down_Leave{Leave: &Leave{}}})
+		c.Interrupt()
+		return err
+	}
 	err := c.send(&Down{Message: &Down_Bye{Bye: &Bye{Data: c.buf}}})
 	c.emptied()
 	c.Interrupt()

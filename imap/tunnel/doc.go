@@ -26,7 +26,12 @@
 //   - While a session owes its client an answer, the distributor sends a ping
 //     every PingInterval. An idle session is not pinged; the bytes of its next
 //     command renew the lease. The node takes pings without waiting for the session, whatever it does.
-//   - A node that gives no sign for StallTimeout, although it was asked for, counts as gone.
+//   - A node whose beats do not come for SilentTime counts as gone, also for sessions
+//     that owe nothing. One that is slow still sends them. A node that drains says so
+//     with its beats, and ends its sessions by Leave: they go on elsewhere.
+//   - A session that is resumed goes on where a checkpoint was: offsets in the client's
+//     stream are the same on all nodes.
+//   - A stream that gives no sign for StallTimeout, although it was asked for, counts as gone.
 //
 // The generated code is made by `make proto`.
 package tunnel
@@ -38,6 +43,8 @@ const (
 	// MaxFrame is the most data in one message. A little below 32 KiB, so that
 	// a message fits gRPC's pooled buffers of that size.
 	MaxFrame = 31 << 10
+	// MaxHeld is the most data of an answer that is kept together (Conn.Hold).
+	MaxHeld = 1 << 20
 	// WindowSize is how many client bytes may be under way to a session.
 	WindowSize = 256 << 10
 	// BeatInterval is the time between the beats of a node.
@@ -46,6 +53,9 @@ const (
 	// a session that reads a command or commits. The distributor does not open the session elsewhere
 	// before somewhat more than that has passed after its last message (replication.md).
 	LeaseTime = 1500 * time.Millisecond
+	// SilentTime is how long a node may send no beat before its sessions are opened
+	// elsewhere: their leases are over by then.
+	SilentTime = 2 * time.Second
 	// PingInterval is the time between pings of a session that owes an answer.
 	PingInterval = 500 * time.Millisecond
 	// StallTimeout is how long such a session may give no sign of life.

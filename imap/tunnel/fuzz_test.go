@@ -131,7 +131,7 @@ func FuzzDown(f *testing.F) {
 		s := &Session{
 			client: NewClient(nil), stream: downStream{&messageStream{ctx: ctx, in: in}}, ctx: ctx, cancel: cancel, room: make(chan struct{}, 1),
 		}
-		s.lease.init(s)
+		s.lease.init(s, 0)
 		s.lease.sent(int(sent))
 		defer s.lease.stop()
 		for n := 0; ; n++ {

@@ -31,8 +31,9 @@ type lease struct {
 // maxAsked is how many pings there are in a command that waits for its client.
 const maxAsked = int(StallTimeout / PingInterval)
 
-func (l *lease) init(s *Session) {
+func (l *lease) init(s *Session, consumed uint64) {
 	l.session = s
+	l.total, l.consumed = consumed, consumed
 }
 
 // bytes returns how many client bytes were sent.
@@ -40,6 +41,13 @@ func (l *lease) bytes() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.total
+}
+
+// skip counts n client bytes more as sent.
+func (l *lease) skip(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total += n
 }
 
 // sent says that n client bytes were sent, for which there has to be an answer.

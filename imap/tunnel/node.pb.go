@@ -28,6 +28,8 @@ const (
 	Refused_UNAVAILABLE   Refused_Reason = 1 // try another replica
 	Refused_CONTACT_ADMIN Refused_Reason = 2 // the account belongs to another login name
 	Refused_WRONG_NODE    Refused_Reason = 3 // this node does not keep that user
+	Refused_BEHIND        Refused_Reason = 4 // it lacks changes that the session has seen
+	Refused_NOT_RESUMABLE Refused_Reason = 5 // nobody can go on with this session
 )
 
 // Enum value maps for Refused_Reason.
@@ -37,12 +39,16 @@ var (
 		1: "UNAVAILABLE",
 		2: "CONTACT_ADMIN",
 		3: "WRONG_NODE",
+		4: "BEHIND",
+		5: "NOT_RESUMABLE",
 	}
 	Refused_Reason_value = map[string]int32{
 		"UNSPECIFIED":   0,
 		"UNAVAILABLE":   1,
 		"CONTACT_ADMIN": 2,
 		"WRONG_NODE":    3,
+		"BEHIND":        4,
+		"NOT_RESUMABLE": 5,
 	}
 )
 
@@ -70,7 +76,7 @@ func (x Refused_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Refused_Reason.Descriptor instead.
 func (Refused_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{12, 0}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type BeatsRequest struct {
@@ -114,6 +120,7 @@ func (*BeatsRequest) Descriptor() ([]byte, []int) {
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          uint64                 `protobuf:"fixed64,1,opt,name=time,proto3" json:"time,omitempty"`
+	Draining      bool                   `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"` // the node wants to be rid of its sessions
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -153,6 +160,13 @@ func (x *Beat) GetTime() uint64 {
 		return x.Time
 	}
 	return 0
+}
+
+func (x *Beat) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 // Up goes from the distributor to the node.
@@ -293,8 +307,14 @@ type Open struct {
 	QuotaStorage  *uint64                `protobuf:"varint,10,opt,name=quota_storage,json=quotaStorage,proto3,oneof" json:"quota_storage,omitempty"` // bytes that the user may have, 0: no limit; absent: as for all users
 	QuotaMessages *uint64                `protobuf:"varint,11,opt,name=quota_messages,json=quotaMessages,proto3,oneof" json:"quota_messages,omitempty"`
 	ClientId      string                 `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"` // RFC 2971 parameters given before login, for quirks; may be empty
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Of a session that is resumed:
+	Attempt          uint32 `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`                                           // how often it has moved, this time included
+	Sent             uint64 `protobuf:"varint,16,opt,name=sent,proto3" json:"sent,omitempty"`                                                 // client bytes that nodes before may have read
+	Continued        uint32 `protobuf:"varint,17,opt,name=continued,proto3" json:"continued,omitempty"`                                       // continuation requests in the command at consumed that the client has
+	WaitMilliseconds uint32 `protobuf:"varint,18,opt,name=wait_milliseconds,json=waitMilliseconds,proto3" json:"wait_milliseconds,omitempty"` // how long to wait for what the session has seen
+	Shortfall        bool   `protobuf:"varint,19,opt,name=shortfall,proto3" json:"shortfall,omitempty"`                                       // go on without it, if all that the session wrote is there
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Open) Reset() {
@@ -397,6 +417,41 @@ func (x *Open) GetClientId() string {
 	return ""
 }
 
+func (x *Open) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Open) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *Open) GetContinued() uint32 {
+	if x != nil {
+		return x.Continued
+	}
+	return 0
+}
+
+func (x *Open) GetWaitMilliseconds() uint32 {
+	if x != nil {
+		return x.WaitMilliseconds
+	}
+	return 0
+}
+
+func (x *Open) GetShortfall() bool {
+	if x != nil {
+		return x.Shortfall
+	}
+	return false
+}
+
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
@@ -488,6 +543,7 @@ type Down struct {
 	//	*Down_Pong
 	//	*Down_Refused
 	//	*Down_Window
+	//	*Down_Leave
 	Message       isDown_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -584,6 +640,15 @@ func (x *Down) GetWindow() *Window {
 	return nil
 }
 
+func (x *Down) GetLeave() *Leave {
+	if x != nil {
+		if x, ok := x.Message.(*Down_Leave); ok {
+			return x.Leave
+		}
+	}
+	return nil
+}
+
 type isDown_Message interface {
 	isDown_Message()
 }
@@ -612,6 +677,10 @@ type Down_Window struct {
 	Window *Window `protobuf:"bytes,6,opt,name=window,proto3,oneof"`
 }
 
+type Down_Leave struct {
+	Leave *Leave `protobuf:"bytes,7,opt,name=leave,proto3,oneof"`
+}
+
 func (*Down_Answer) isDown_Message() {}
 
 func (*Down_Partial) isDown_Message() {}
@@ -623,6 +692,8 @@ func (*Down_Pong) isDown_Message() {}
 func (*Down_Refused) isDown_Message() {}
 
 func (*Down_Window) isDown_Message() {}
+
+func (*Down_Leave) isDown_Message() {}
 
 // Answer is the end of a command's response (or what IDLE announces), complete,
 // with the state after it.
@@ -706,6 +777,7 @@ func (x *Answer) GetUnauthenticate() bool {
 type Partial struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Once          bool                   `protobuf:"varint,2,opt,name=once,proto3" json:"once,omitempty"` // an answer that begins so can be had from no other node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -745,6 +817,13 @@ func (x *Partial) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *Partial) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
 }
 
 // Bye ends the session after data was written.
@@ -792,6 +871,44 @@ func (x *Bye) GetData() []byte {
 	return nil
 }
 
+// Leave ends the session here: it is to go on at another node, from the last
+// checkpoint.
+type Leave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Leave) Reset() {
+	*x = Leave{}
+	mi := &file_imap_tunnel_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Leave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Leave) ProtoMessage() {}
+
+func (x *Leave) ProtoReflect() protoreflect.Message {
+	mi := &file_imap_tunnel_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Leave.ProtoReflect.Descriptor instead.
+func (*Leave) Descriptor() ([]byte, []int) {
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{10}
+}
+
 type Pong struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
@@ -801,7 +918,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[10]
+	mi := &file_imap_tunnel_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +930,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[10]
+	mi := &file_imap_tunnel_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +943,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{10}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Pong) GetNumber() uint64 {
@@ -848,7 +965,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[11]
+	mi := &file_imap_tunnel_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +977,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[11]
+	mi := &file_imap_tunnel_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +990,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{11}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Window) GetRead() uint64 {
@@ -894,7 +1011,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[12]
+	mi := &file_imap_tunnel_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1023,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[12]
+	mi := &file_imap_tunnel_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1036,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{12}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Refused) GetReason() Refused_Reason {
@@ -938,17 +1055,23 @@ func (x *Refused) GetText() string {
 
 // Checkpoint is what another node needs to go on with the session.
 type Checkpoint struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Consumed      uint64                 `protobuf:"varint,1,opt,name=consumed,proto3" json:"consumed,omitempty"` // client bytes that are done with
-	State         []byte                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`        // the engine's, opaque; empty: as in the checkpoint before
-	Vector        []byte                 `protobuf:"bytes,3,opt,name=vector,proto3" json:"vector,omitempty"`      // the account's version vector, opaque
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Consumed uint64                 `protobuf:"varint,1,opt,name=consumed,proto3" json:"consumed,omitempty"` // client bytes that are done with
+	State    []byte                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`        // the engine's, opaque; empty: as in the checkpoint before
+	Vector   []byte                 `protobuf:"bytes,3,opt,name=vector,proto3" json:"vector,omitempty"`      // what the session has seen and written, opaque
+	// Large parts of the state: their names, 16 bytes each, the beginning of the
+	// SHA-256 of their data. Given anew with each state.
+	Chunks []byte `protobuf:"bytes,4,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	// The data of those that no checkpoint before it on this stream had (Open's
+	// included); in Open of all.
+	Data          [][]byte `protobuf:"bytes,5,rep,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_imap_tunnel_node_proto_msgTypes[13]
+	mi := &file_imap_tunnel_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1083,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_imap_tunnel_node_proto_msgTypes[13]
+	mi := &file_imap_tunnel_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1096,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{13}
+	return file_imap_tunnel_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Checkpoint) GetConsumed() uint64 {
@@ -997,21 +1120,36 @@ func (x *Checkpoint) GetVector() []byte {
 	return nil
 }
 
+func (x *Checkpoint) GetChunks() []byte {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+func (x *Checkpoint) GetData() [][]byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_imap_tunnel_node_proto protoreflect.FileDescriptor
 
 const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\n" +
 	"\x16imap/tunnel/node.proto\x12\fpluto.tunnel\"\x0e\n" +
-	"\fBeatsRequest\"\x1a\n" +
+	"\fBeatsRequest\"6\n" +
 	"\x04Beat\x12\x12\n" +
-	"\x04time\x18\x01 \x01(\x06R\x04time\"\xba\x01\n" +
+	"\x04time\x18\x01 \x01(\x06R\x04time\x12\x1a\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\"\xba\x01\n" +
 	"\x02Up\x12(\n" +
 	"\x04open\x18\x01 \x01(\v2\x12.pluto.tunnel.OpenH\x00R\x04open\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x12(\n" +
 	"\x04ping\x18\x03 \x01(\v2\x12.pluto.tunnel.PingH\x00R\x04ping\x12+\n" +
 	"\x05close\x18\x04 \x01(\v2\x13.pluto.tunnel.CloseH\x00R\x05close\x12\x12\n" +
 	"\x04beat\x18\x05 \x01(\x06R\x04beatB\t\n" +
-	"\amessage\"\xdd\x02\n" +
+	"\amessage\"\xf4\x03\n" +
 	"\x04Open\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\rR\x06userId\x12\x14\n" +
 	"\x05login\x18\x02 \x01(\tR\x05login\x12\x18\n" +
@@ -1025,19 +1163,25 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\rquota_storage\x18\n" +
 	" \x01(\x04H\x00R\fquotaStorage\x88\x01\x01\x12*\n" +
 	"\x0equota_messages\x18\v \x01(\x04H\x01R\rquotaMessages\x88\x01\x01\x12\x1b\n" +
-	"\tclient_id\x18\b \x01(\tR\bclientIdB\x10\n" +
+	"\tclient_id\x18\b \x01(\tR\bclientId\x12\x18\n" +
+	"\aattempt\x18\x0f \x01(\rR\aattempt\x12\x12\n" +
+	"\x04sent\x18\x10 \x01(\x04R\x04sent\x12\x1c\n" +
+	"\tcontinued\x18\x11 \x01(\rR\tcontinued\x12+\n" +
+	"\x11wait_milliseconds\x18\x12 \x01(\rR\x10waitMilliseconds\x12\x1c\n" +
+	"\tshortfall\x18\x13 \x01(\bR\tshortfallB\x10\n" +
 	"\x0e_quota_storageB\x11\n" +
 	"\x0f_quota_messages\"\x1e\n" +
 	"\x04Ping\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\a\n" +
-	"\x05Close\"\xa8\x02\n" +
+	"\x05Close\"\xd5\x02\n" +
 	"\x04Down\x12.\n" +
 	"\x06answer\x18\x01 \x01(\v2\x14.pluto.tunnel.AnswerH\x00R\x06answer\x121\n" +
 	"\apartial\x18\x02 \x01(\v2\x15.pluto.tunnel.PartialH\x00R\apartial\x12%\n" +
 	"\x03bye\x18\x03 \x01(\v2\x11.pluto.tunnel.ByeH\x00R\x03bye\x12(\n" +
 	"\x04pong\x18\x04 \x01(\v2\x12.pluto.tunnel.PongH\x00R\x04pong\x121\n" +
 	"\arefused\x18\x05 \x01(\v2\x15.pluto.tunnel.RefusedH\x00R\arefused\x12.\n" +
-	"\x06window\x18\x06 \x01(\v2\x14.pluto.tunnel.WindowH\x00R\x06windowB\t\n" +
+	"\x06window\x18\x06 \x01(\v2\x14.pluto.tunnel.WindowH\x00R\x06window\x12+\n" +
+	"\x05leave\x18\a \x01(\v2\x13.pluto.tunnel.LeaveH\x00R\x05leaveB\t\n" +
 	"\amessage\"\xbe\x01\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x128\n" +
@@ -1046,29 +1190,36 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"checkpoint\x12\"\n" +
 	"\fcontinuation\x18\x03 \x01(\bR\fcontinuation\x12\x1a\n" +
 	"\bcompress\x18\b \x01(\bR\bcompress\x12&\n" +
-	"\x0eunauthenticate\x18\t \x01(\bR\x0eunauthenticate\"\x1d\n" +
+	"\x0eunauthenticate\x18\t \x01(\bR\x0eunauthenticate\"1\n" +
 	"\aPartial\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x19\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04once\x18\x02 \x01(\bR\x04once\"\x19\n" +
 	"\x03Bye\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x1e\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\a\n" +
+	"\x05Leave\"\x1e\n" +
 	"\x04Pong\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x1c\n" +
 	"\x06Window\x12\x12\n" +
-	"\x04read\x18\x01 \x01(\x04R\x04read\"\xa2\x01\n" +
+	"\x04read\x18\x01 \x01(\x04R\x04read\"\xc1\x01\n" +
 	"\aRefused\x124\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1c.pluto.tunnel.Refused.ReasonR\x06reason\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"M\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"l\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vUNAVAILABLE\x10\x01\x12\x11\n" +
 	"\rCONTACT_ADMIN\x10\x02\x12\x0e\n" +
 	"\n" +
-	"WRONG_NODE\x10\x03\"V\n" +
+	"WRONG_NODE\x10\x03\x12\n" +
+	"\n" +
+	"\x06BEHIND\x10\x04\x12\x11\n" +
+	"\rNOT_RESUMABLE\x10\x05\"\x82\x01\n" +
 	"\n" +
 	"Checkpoint\x12\x1a\n" +
 	"\bconsumed\x18\x01 \x01(\x04R\bconsumed\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\fR\x05state\x12\x16\n" +
-	"\x06vector\x18\x03 \x01(\fR\x06vector2v\n" +
+	"\x06vector\x18\x03 \x01(\fR\x06vector\x12\x16\n" +
+	"\x06chunks\x18\x04 \x01(\fR\x06chunks\x12\x12\n" +
+	"\x04data\x18\x05 \x03(\fR\x04data2v\n" +
 	"\x04Node\x123\n" +
 	"\aSession\x12\x10.pluto.tunnel.Up\x1a\x12.pluto.tunnel.Down(\x010\x01\x129\n" +
 	"\x05Beats\x12\x1a.pluto.tunnel.BeatsRequest\x1a\x12.pluto.tunnel.Beat0\x01B'Z%github.com/go-pluto/pluto/imap/tunnelb\x06proto3"
@@ -1086,7 +1237,7 @@ func file_imap_tunnel_node_proto_rawDescGZIP() []byte {
 }
 
 var file_imap_tunnel_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_imap_tunnel_node_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_imap_tunnel_node_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_imap_tunnel_node_proto_goTypes = []any{
 	(Refused_Reason)(0),  // 0: pluto.tunnel.Refused.Reason
 	(*BeatsRequest)(nil), // 1: pluto.tunnel.BeatsRequest
@@ -1099,33 +1250,35 @@ var file_imap_tunnel_node_proto_goTypes = []any{
 	(*Answer)(nil),       // 8: pluto.tunnel.Answer
 	(*Partial)(nil),      // 9: pluto.tunnel.Partial
 	(*Bye)(nil),          // 10: pluto.tunnel.Bye
-	(*Pong)(nil),         // 11: pluto.tunnel.Pong
-	(*Window)(nil),       // 12: pluto.tunnel.Window
-	(*Refused)(nil),      // 13: pluto.tunnel.Refused
-	(*Checkpoint)(nil),   // 14: pluto.tunnel.Checkpoint
+	(*Leave)(nil),        // 11: pluto.tunnel.Leave
+	(*Pong)(nil),         // 12: pluto.tunnel.Pong
+	(*Window)(nil),       // 13: pluto.tunnel.Window
+	(*Refused)(nil),      // 14: pluto.tunnel.Refused
+	(*Checkpoint)(nil),   // 15: pluto.tunnel.Checkpoint
 }
 var file_imap_tunnel_node_proto_depIdxs = []int32{
 	4,  // 0: pluto.tunnel.Up.open:type_name -> pluto.tunnel.Open
 	5,  // 1: pluto.tunnel.Up.ping:type_name -> pluto.tunnel.Ping
 	6,  // 2: pluto.tunnel.Up.close:type_name -> pluto.tunnel.Close
-	14, // 3: pluto.tunnel.Open.checkpoint:type_name -> pluto.tunnel.Checkpoint
+	15, // 3: pluto.tunnel.Open.checkpoint:type_name -> pluto.tunnel.Checkpoint
 	8,  // 4: pluto.tunnel.Down.answer:type_name -> pluto.tunnel.Answer
 	9,  // 5: pluto.tunnel.Down.partial:type_name -> pluto.tunnel.Partial
 	10, // 6: pluto.tunnel.Down.bye:type_name -> pluto.tunnel.Bye
-	11, // 7: pluto.tunnel.Down.pong:type_name -> pluto.tunnel.Pong
-	13, // 8: pluto.tunnel.Down.refused:type_name -> pluto.tunnel.Refused
-	12, // 9: pluto.tunnel.Down.window:type_name -> pluto.tunnel.Window
-	14, // 10: pluto.tunnel.Answer.checkpoint:type_name -> pluto.tunnel.Checkpoint
-	0,  // 11: pluto.tunnel.Refused.reason:type_name -> pluto.tunnel.Refused.Reason
-	3,  // 12: pluto.tunnel.Node.Session:input_type -> pluto.tunnel.Up
-	1,  // 13: pluto.tunnel.Node.Beats:input_type -> pluto.tunnel.BeatsRequest
-	7,  // 14: pluto.tunnel.Node.Session:output_type -> pluto.tunnel.Down
-	2,  // 15: pluto.tunnel.Node.Beats:output_type -> pluto.tunnel.Beat
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 7: pluto.tunnel.Down.pong:type_name -> pluto.tunnel.Pong
+	14, // 8: pluto.tunnel.Down.refused:type_name -> pluto.tunnel.Refused
+	13, // 9: pluto.tunnel.Down.window:type_name -> pluto.tunnel.Window
+	11, // 10: pluto.tunnel.Down.leave:type_name -> pluto.tunnel.Leave
+	15, // 11: pluto.tunnel.Answer.checkpoint:type_name -> pluto.tunnel.Checkpoint
+	0,  // 12: pluto.tunnel.Refused.reason:type_name -> pluto.tunnel.Refused.Reason
+	3,  // 13: pluto.tunnel.Node.Session:input_type -> pluto.tunnel.Up
+	1,  // 14: pluto.tunnel.Node.Beats:input_type -> pluto.tunnel.BeatsRequest
+	7,  // 15: pluto.tunnel.Node.Session:output_type -> pluto.tunnel.Down
+	2,  // 16: pluto.tunnel.Node.Beats:output_type -> pluto.tunnel.Beat
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_imap_tunnel_node_proto_init() }
@@ -1147,6 +1300,7 @@ func file_imap_tunnel_node_proto_init() {
 		(*Down_Pong)(nil),
 		(*Down_Refused)(nil),
 		(*Down_Window)(nil),
+		(*Down_Leave)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1154,7 +1308,7 @@ func file_imap_tunnel_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_imap_tunnel_node_proto_rawDesc), len(file_imap_tunnel_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,7 +11,7 @@ import (
 const (
 	streamWindow     = 2 * WindowSize // room for pings beside the data
 	connectionWindow = 16 << 20
-	maxMessage       = 1 << 20 // a checkpoint's state beside a frame
+	maxMessage       = 4 << 20 // a checkpoint's state beside what is held
 	keepaliveTime    = 10 * time.Second
 	keepaliveTimeout = 5 * time.Second
 )

@@ -27,7 +27,10 @@ type Server struct {
 
 	mu       sync.Mutex
 	sessions map[*Conn]struct{}
+	ended    chan struct{} // closed, and made anew, when a session ends
 	closing  bool
+	draining chan struct{} // closed: the node wants to be rid of its sessions
+	drain    sync.Once
 	running  sync.WaitGroup // handlers, receivers and pongs
 }
 
@@ -36,7 +39,7 @@ func NewServer(h Handler) *Server { return NewServerAt(h, time.Now) }
 
 // NewServerAt is NewServer with another clock, which must be monotonic, for tests.
 func NewServerAt(h Handler, now func() time.Time) *Server {
-	return &Server{handle: h, clock: newClock(now), sessions: map[*Conn]struct{}{}}
+	return &Server{handle: h, clock: newClock(now), draining: make(chan struct{}), ended: make(chan struct{}), sessions: map[*Conn]struct{}{}}
 }
 
 // Session implements [NodeServer].
@@ -101,6 +104,8 @@ func (s *Server) end(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, c)
+	close(s.ended)
+	s.ended = make(chan struct{})
 	s.running.Done()
 }
 
@@ -111,10 +116,35 @@ func (s *Server) Sessions() int {
 	return len(s.sessions)
 }
 
+// Drain tells the distributors that the node wants to be rid of its sessions and to
+// get no others. They are moved; those that cannot be stay.
+func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
+
+// Draining is closed when Drain has been called.
+func (s *Server) Draining() <-chan struct{} { return s.draining }
+
+// Emptied returns when there are no sessions, or ctx ends.
+func (s *Server) Emptied(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		n, ended := len(s.sessions), s.ended
+		s.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Shutdown refuses new sessions and ends those that are open: each after the
 // command that it is at, or when ctx ends. It returns when all have ended.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.each(func(c *Conn) { c.Interrupt() })
+	s.Drain()
+	s.each((*Conn).Leave)
 	defer context.AfterFunc(ctx, func() { s.each(func(c *Conn) { c.cancel(context.Canceled) }) })()
 	s.running.Wait()
 	return ctx.Err()

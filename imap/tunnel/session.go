@@ -30,7 +30,8 @@ type Session struct {
 	number  uint64      // of the last ping
 
 	room chan struct{} // the window has moved
-	read atomic.Uint64 // client bytes that the node has read
+	read atomic.Uint64 // client bytes that the node has read, from base on
+	base uint64        // where in the client's stream the session goes on here
 	down Down          // reused
 
 	lease lease
@@ -46,7 +47,8 @@ func (c *Client) Start(ctx context.Context, open *Open) (*Session, error) {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
 	s := &Session{client: c, stream: stream, ctx: ctx, cancel: cancel, room: make(chan struct{}, 1)}
-	s.lease.init(s)
+	s.base = open.GetCheckpoint().GetConsumed()
+	s.lease.init(s, s.base)
 	if err := c.await(ctx); err != nil {
 		s.Abort()
 		return nil, fmt.Errorf("open session: %w", err)
@@ -91,10 +93,16 @@ func (s *Session) Send(p []byte) error {
 	return nil
 }
 
+// Stands says that the last bytes sent, n of them, stand for so many of the client.
+func (s *Session) Stands(n, client uint64) {
+	s.lease.skip(client - n)
+	s.base += client - n
+}
+
 // awaitRoom returns how many of n bytes may be sent, when it is more than none.
 func (s *Session) awaitRoom(n int) (int, error) {
 	for {
-		if room := WindowSize - int(s.lease.bytes()-s.read.Load()); room > 0 {
+		if room := WindowSize - int(s.lease.bytes()-s.base-s.read.Load()); room > 0 {
 			return min(n, room), nil
 		}
 		select {
@@ -105,7 +113,7 @@ func (s *Session) awaitRoom(n int) (int, error) {
 	}
 }
 
-// Recv waits for an Answer, a Partial, a Bye or a Refused. The message is valid
+// Recv waits for an Answer, a Partial, a Bye, a Leave or a Refused. The message is valid
 // until the next call. io.EOF is the clean end of the stream, which a Bye has
 // preceded or not; other errors say that the stream broke.
 func (s *Session) Recv() (*Down, error) {
@@ -126,7 +134,7 @@ func (s *Session) Recv() (*Down, error) {
 		case *Down_Answer:
 			s.lease.answered(m.Answer.GetCheckpoint().GetConsumed(), m.Answer.GetContinuation())
 			return &s.down, nil
-		case *Down_Partial, *Down_Bye, *Down_Refused:
+		case *Down_Partial, *Down_Bye, *Down_Refused, *Down_Leave:
 			return &s.down, nil
 		default:
 			return nil, fmt.Errorf("%w: unexpected message %T", ErrProtocol, m)
@@ -136,7 +144,7 @@ func (s *Session) Recv() (*Down, error) {
 }
 
 func (s *Session) moveWindow(read uint64) error {
-	if read > s.lease.bytes() || read < s.read.Load() {
+	if read > s.lease.bytes()-s.base || read < s.read.Load() {
 		return fmt.Errorf("%w: window of bytes that were not sent", ErrProtocol)
 	}
 	s.read.Store(read)
@@ -163,6 +171,9 @@ func (s *Session) Close() {
 	}
 	s.grace = time.AfterFunc(CloseGrace+PingInterval, func() { s.cancel(nil) })
 }
+
+// Context ends with the session; its cause says why it did.
+func (s *Session) Context() context.Context { return s.ctx }
 
 // Abort ends the session at once. Every session must be ended so, whatever
 // happened before.

@@ -371,8 +371,8 @@ func TestShutdown(t *testing.T) {
 	if err := server.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if recv(t, s).GetBye() == nil {
-		t.Error("no bye")
+	if recv(t, s).GetLeave() == nil {
+		t.Error("the session is not to go on elsewhere")
 	}
 	if r := recv(t, start(t, node, &Open{})).GetRefused(); r.GetReason() != Refused_UNAVAILABLE {
 		t.Errorf("refused: %v", r)
@@ -445,7 +445,7 @@ func TestLease(t *testing.T) {
 	s := &Session{}
 	_, s.cancel = context.WithCancelCause(t.Context())
 	l := &s.lease
-	l.init(s)
+	l.init(s, 0)
 	l.running = true // no timer: the ticks are made here
 	l.timer = time.AfterFunc(time.Hour, func() {})
 	defer l.stop()

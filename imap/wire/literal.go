@@ -187,3 +187,11 @@ func (c *Command) held() (string, error) {
 	}
 	return string(p), nil
 }
+
+// LiteralAt returns the size of the literal that a line, with its end, announces;
+// false: it announces none.
+func LiteralAt(line []byte) (size int64, ok bool) {
+	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+	m := parseMarker(line)
+	return max(m.size, 0), m.found
+}
