@@ -14,6 +14,7 @@ var services = []*grpc.ServiceDesc{
 	&Status_ServiceDesc,
 	&Verify_ServiceDesc,
 	&Account_ServiceDesc,
+	&Members_ServiceDesc,
 }
 
 // maxMessage is the largest message, in bytes: a piece of a snapshot.

@@ -63,7 +63,6 @@ type Config struct {
 	Users          [2]uint32 // first and last user ID
 	Separator      string    // hierarchy separator, "." or "/"
 	MaxMessageSize int64     // bytes
-	Epoch          uint64    // how many members were evicted so far
 
 	// AckPeers is the number of peers that must have a change on disk before
 	// its OK is given (at most the number of peers), AckTimeout the longest
@@ -77,6 +76,11 @@ type Config struct {
 	// Replaces is the lost incarnation whose place this one takes; see the
 	// package comment.
 	Replaces crdt.Origin
+
+	// RaiseEpoch is called when members were evicted, with their number, and again
+	// at every start until it has returned nil for that number: what an evicted one
+	// may have shown must not be used again (crdt.md 6.4). nil: nobody wants to know.
+	RaiseEpoch func(ctx context.Context, epoch uint32) error
 
 	// Fenced is called once, with the reason, when the replica fences itself:
 	// whoever owns the disk refuses further writes there. It must not block.

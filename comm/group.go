@@ -2,6 +2,7 @@ package comm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,8 @@ import (
 // Goroutines: one per peer that sends (sender.run, with one that reads
 // acknowledgements while connected), two per stream that a peer opened
 // (inbound), one or two for each content and peer while it is sent ahead, one that
-// applies (applyLoop), one that loads snapshots (loadLoop) and one for time
-// (clockLoop). Close waits for all of them, and for calls of PullBody. The state machine is guarded by mu, under which
+// applies (applyLoop), one that loads snapshots (loadLoop), one that raises
+// the epoch (epochLoop) and one for time (clockLoop). Close waits for all of them, and for calls of PullBody. The state machine is guarded by mu, under which
 // nothing waits and nothing is read or written.
 type Group struct {
 	cfg     Config
@@ -44,6 +45,8 @@ type Group struct {
 	aheads   map[crdt.Root]*ahead
 	applied  error // why the last batch could not be applied; nil if it was
 	joined   bool  // it was noted that the replica has joined
+
+	epochWake chan struct{}
 
 	giver  giver
 	load   loader
@@ -131,11 +134,13 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 			snapshots: cfg.Snapshots, pace: pace{rate: cfg.GiveRate},
 			calls: make(chan struct{}, maxGiveCalls), holds: make(map[string]*hold),
 		},
-		load: loader{snapshots: cfg.Snapshots, wake: make(chan struct{}, 1)},
+		epochWake: make(chan struct{}, 1),
+		load:      loader{snapshots: cfg.Snapshots, wake: make(chan struct{}, 1)},
 	}
 	for _, p := range cfg.Peers {
 		g.senders[p.Name] = newSender(g, p)
 	}
+	g.tellEvictions()
 	if err := g.resumeLoad(); err != nil {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
@@ -172,9 +177,11 @@ func (g *Group) Start(ctx context.Context) {
 	g.wg.Go(g.applyLoop)
 	g.wg.Go(g.clockLoop)
 	g.wg.Go(g.loadLoop)
+	g.wg.Go(g.epochLoop)
 	for _, s := range g.senders {
 		g.wg.Go(s.run)
 	}
+	g.fenceIfEvicted()
 }
 
 // Close ends replication and waits until nothing of it runs any more. Waits
@@ -254,8 +261,11 @@ func (g *Group) fence(err error) {
 	}
 	g.cfg.Fenced(err)
 	g.fenced.Set(1)
-	level.Error(g.logger).Log("msg", "this replica takes no more writes: its data were restored from an old copy or are in use twice; put the newest data back, or start with an empty directory",
-		"origin", g.origin, "err", err)
+	why := "its data were restored from an old copy or are in use twice; put the newest data back, or start with an empty directory"
+	if errors.Is(err, ErrEvicted) {
+		why = "the others have evicted it; start with an empty directory"
+	}
+	level.Error(g.logger).Log("msg", "this replica takes no more writes: "+why, "origin", g.origin, "err", err)
 	g.cancel(err)
 }
 

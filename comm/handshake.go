@@ -33,7 +33,8 @@ func (g *Group) hello() (*Hello, crdt.VC) {
 		Separator:      g.cfg.Separator,
 		MaxMessageSize: g.cfg.MaxMessageSize,
 		Window:         int64(g.cfg.Window),
-		Epoch:          g.cfg.Epoch,
+		Epoch:          uint64(len(g.roster.evictions())),
+		Evicted:        g.roster.evictions(),
 		Logged:         logged.AppendBinary(nil),
 		Replaces:       uint64(g.cfg.Replaces),
 	}, logged
@@ -54,7 +55,6 @@ func agree(own, theirs *Hello, expected string) error {
 		{"hierarchy separator", own.Separator, theirs.GetSeparator(), own.Separator != theirs.GetSeparator()},
 		{"size limit of messages", own.MaxMessageSize, theirs.GetMaxMessageSize(), own.MaxMessageSize != theirs.GetMaxMessageSize()},
 		{"replication window", own.Window, theirs.GetWindow(), own.Window != theirs.GetWindow()},
-		{"eviction epoch", own.Epoch, theirs.GetEpoch(), own.Epoch != theirs.GetEpoch()},
 	} {
 		if c.disagreement {
 			return fmt.Errorf("%w: %s differs: %s at %q, %s at %q", errRefused, c.what, show(c.here), own.Name, show(c.there), theirs.GetName())
@@ -79,6 +79,9 @@ func (g *Group) recall(name string) memory {
 // returns what that peer has logged. For known see [roster.admit].
 func (g *Group) greet(own, theirs *Hello, name string, known memory) (crdt.VC, error) {
 	if err := agree(own, theirs, name); err != nil {
+		return nil, err
+	}
+	if err := g.learn(name, theirs.GetEvicted()); err != nil {
 		return nil, err
 	}
 	logged, err := decodeVC(theirs.GetLogged())
@@ -172,7 +175,7 @@ func statusOf(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, causal.ErrStale), errors.Is(err, errRefused):
+	case errors.Is(err, causal.ErrStale), errors.Is(err, errRefused), errors.Is(err, ErrEvicted):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, causal.ErrProtocol):
 		return status.Error(codes.InvalidArgument, err.Error())

@@ -27,7 +27,6 @@ func TestDifferencesAreRefused(t *testing.T) {
 		{"separator", func(c *comm.Config) { c.Separator = "." }, "hierarchy separator differs", `"."`},
 		{"size", func(c *comm.Config) { c.MaxMessageSize = 4711 }, "size limit of messages differs", "4711"},
 		{"window", func(c *comm.Config) { c.Window = 4711 }, "replication window differs", "4711"},
-		{"epoch", func(c *comm.Config) { c.Epoch = 3 }, "eviction epoch differs", "3"},
 		{"name", func(c *comm.Config) { c.Name = "w7" }, "peer's name differs", `"w7"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func (g *Group) serve(stream downStream, theirs *Hello, name string) error {
 
 func (g *Group) fenceIfStale(err error) {
 	var here *staleHere
-	if errors.As(err, &here) {
+	if errors.As(err, &here) || errors.Is(err, errEvictedHere) {
 		g.fence(err)
 	}
 }
@@ -118,11 +118,13 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 	return nil
 }
 
-// tell lets a peer whose data are old find that out by itself: with the number
-// that is known of it, which it compares with what it has by then.
+// tell lets a peer find out by itself that its data are old, with the number that
+// is known of it, which it compares with what it has by then; or that it was
+// evicted.
 func (g *Group) tell(in *inbound, own *Hello, known memory, err error) error {
 	var here *staleHere
-	if errors.Is(err, causal.ErrStale) && !errors.As(err, &here) {
+	old := errors.Is(err, causal.ErrStale) && !errors.As(err, &here)
+	if old || errors.Is(err, ErrEvicted) {
 		own.Tip = &Tip{Number: known.of(in.origin)}
 		if failed := in.stream.Send(&Down{Hello: own}); failed != nil {
 			return failed

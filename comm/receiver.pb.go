@@ -65,7 +65,7 @@ func (x Chunk_Encoding) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Chunk_Encoding.Descriptor instead.
 func (Chunk_Encoding) EnumDescriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{6, 0}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Up goes from the sender of operations to their receiver. The first message
@@ -221,11 +221,12 @@ type Hello struct {
 	Separator      string                 `protobuf:"bytes,8,opt,name=separator,proto3" json:"separator,omitempty"`                                    // equal
 	MaxMessageSize int64                  `protobuf:"varint,9,opt,name=max_message_size,json=maxMessageSize,proto3" json:"max_message_size,omitempty"` // equal, bytes
 	Window         int64                  `protobuf:"varint,10,opt,name=window,proto3" json:"window,omitempty"`                                        // equal, bytes
-	Epoch          uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                          // equal: how many members were evicted
+	Epoch          uint64                 `protobuf:"varint,11,opt,name=epoch,proto3" json:"epoch,omitempty"`                                          // how many members were evicted
 	Logged         []byte                 `protobuf:"bytes,12,opt,name=logged,proto3" json:"logged,omitempty"`                                         // version vector of what is durably logged
 	Tip            *Tip                   `protobuf:"bytes,13,opt,name=tip,proto3" json:"tip,omitempty"`                                               // callee: what it has of the caller
 	Replaces       uint64                 `protobuf:"fixed64,14,opt,name=replaces,proto3" json:"replaces,omitempty"`                                   // caller: the lost incarnation whose place it takes
 	Standing       *Standing              `protobuf:"bytes,15,opt,name=standing,proto3" json:"standing,omitempty"`                                     // callee
+	Evicted        []*Evicted             `protobuf:"bytes,16,rep,name=evicted,proto3" json:"evicted,omitempty"`                                       // those that were evicted
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -365,12 +366,20 @@ func (x *Hello) GetStanding() *Standing {
 	return nil
 }
 
+func (x *Hello) GetEvicted() []*Evicted {
+	if x != nil {
+		return x.Evicted
+	}
+	return nil
+}
+
 // Standing is what a member tells of itself beside what it has.
 type Standing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cut           []byte                 `protobuf:"bytes,1,opt,name=cut,proto3" json:"cut,omitempty"`          // version vector behind which its log begins
 	Joined        bool                   `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`   // it has caught up with the subnet once
 	Loading       bool                   `protobuf:"varint,3,opt,name=loading,proto3" json:"loading,omitempty"` // it takes snapshots itself, and gives none
+	Evicted       []*Evicted             `protobuf:"bytes,4,rep,name=evicted,proto3" json:"evicted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -426,6 +435,119 @@ func (x *Standing) GetLoading() bool {
 	return false
 }
 
+func (x *Standing) GetEvicted() []*Evicted {
+	if x != nil {
+		return x.Evicted
+	}
+	return nil
+}
+
+// Evicted is an incarnation that is lost for ever. Members tell each other of all.
+type Evicted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Origin        uint64                 `protobuf:"fixed64,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Slot          uint32                 `protobuf:"varint,3,opt,name=slot,proto3" json:"slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evicted) Reset() {
+	*x = Evicted{}
+	mi := &file_comm_receiver_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evicted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evicted) ProtoMessage() {}
+
+func (x *Evicted) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evicted.ProtoReflect.Descriptor instead.
+func (*Evicted) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Evicted) GetOrigin() uint64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
+}
+
+func (x *Evicted) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Evicted) GetSlot() uint32 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+// EvictedList is what a replica keeps of them on its own disk.
+type EvictedList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Evicted       []*Evicted             `protobuf:"bytes,1,rep,name=evicted,proto3" json:"evicted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictedList) Reset() {
+	*x = EvictedList{}
+	mi := &file_comm_receiver_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictedList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictedList) ProtoMessage() {}
+
+func (x *EvictedList) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictedList.ProtoReflect.Descriptor instead.
+func (*EvictedList) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EvictedList) GetEvicted() []*Evicted {
+	if x != nil {
+		return x.Evicted
+	}
+	return nil
+}
+
 // Tip is the last operation that the callee has, or knows, of the caller's
 // incarnation.
 type Tip struct {
@@ -438,7 +560,7 @@ type Tip struct {
 
 func (x *Tip) Reset() {
 	*x = Tip{}
-	mi := &file_comm_receiver_proto_msgTypes[4]
+	mi := &file_comm_receiver_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +572,7 @@ func (x *Tip) String() string {
 func (*Tip) ProtoMessage() {}
 
 func (x *Tip) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[4]
+	mi := &file_comm_receiver_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +585,7 @@ func (x *Tip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tip.ProtoReflect.Descriptor instead.
 func (*Tip) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{4}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Tip) GetNumber() uint64 {
@@ -495,7 +617,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_comm_receiver_proto_msgTypes[5]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +629,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[5]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +642,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{5}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Operation) GetOrigin() uint64 {
@@ -579,7 +701,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +713,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +726,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Chunk) GetRoot() []byte {
@@ -653,7 +775,7 @@ type BodyRequest struct {
 
 func (x *BodyRequest) Reset() {
 	*x = BodyRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +787,7 @@ func (x *BodyRequest) String() string {
 func (*BodyRequest) ProtoMessage() {}
 
 func (x *BodyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +800,7 @@ func (x *BodyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BodyRequest.ProtoReflect.Descriptor instead.
 func (*BodyRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BodyRequest) GetSubnet() string {
@@ -706,7 +828,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +840,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +853,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Piece) GetSubnet() string {
@@ -759,7 +881,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +893,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +906,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Taken) GetPieces() uint32 {
@@ -806,7 +928,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[10]
+	mi := &file_comm_receiver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +940,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[10]
+	mi := &file_comm_receiver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +953,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AccountsRequest) GetSubnet() string {
@@ -864,7 +986,7 @@ type AccountList struct {
 
 func (x *AccountList) Reset() {
 	*x = AccountList{}
-	mi := &file_comm_receiver_proto_msgTypes[11]
+	mi := &file_comm_receiver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +998,7 @@ func (x *AccountList) String() string {
 func (*AccountList) ProtoMessage() {}
 
 func (x *AccountList) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[11]
+	mi := &file_comm_receiver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1011,7 @@ func (x *AccountList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountList.ProtoReflect.Descriptor instead.
 func (*AccountList) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AccountList) GetVector() []byte {
@@ -931,7 +1053,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[12]
+	mi := &file_comm_receiver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1065,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[12]
+	mi := &file_comm_receiver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1078,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{12}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SnapshotRequest) GetSubnet() string {
@@ -984,7 +1106,7 @@ type SnapshotPiece struct {
 
 func (x *SnapshotPiece) Reset() {
 	*x = SnapshotPiece{}
-	mi := &file_comm_receiver_proto_msgTypes[13]
+	mi := &file_comm_receiver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1118,7 @@ func (x *SnapshotPiece) String() string {
 func (*SnapshotPiece) ProtoMessage() {}
 
 func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[13]
+	mi := &file_comm_receiver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1131,7 @@ func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPiece.ProtoReflect.Descriptor instead.
 func (*SnapshotPiece) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{13}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SnapshotPiece) GetData() []byte {
@@ -1037,7 +1159,7 @@ type BodiesRequest struct {
 
 func (x *BodiesRequest) Reset() {
 	*x = BodiesRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[14]
+	mi := &file_comm_receiver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1171,7 @@ func (x *BodiesRequest) String() string {
 func (*BodiesRequest) ProtoMessage() {}
 
 func (x *BodiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[14]
+	mi := &file_comm_receiver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1184,7 @@ func (x *BodiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BodiesRequest.ProtoReflect.Descriptor instead.
 func (*BodiesRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{14}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BodiesRequest) GetSubnet() string {
@@ -1089,7 +1211,7 @@ type Chunks struct {
 
 func (x *Chunks) Reset() {
 	*x = Chunks{}
-	mi := &file_comm_receiver_proto_msgTypes[15]
+	mi := &file_comm_receiver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1223,7 @@ func (x *Chunks) String() string {
 func (*Chunks) ProtoMessage() {}
 
 func (x *Chunks) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[15]
+	mi := &file_comm_receiver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1236,7 @@ func (x *Chunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunks.ProtoReflect.Descriptor instead.
 func (*Chunks) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{15}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Chunks) GetChunks() []*Chunk {
@@ -1137,7 +1259,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_comm_receiver_proto_msgTypes[16]
+	mi := &file_comm_receiver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1271,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[16]
+	mi := &file_comm_receiver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1284,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{16}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Heartbeat) GetUnixMillis() int64 {
@@ -1207,7 +1329,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_comm_receiver_proto_msgTypes[17]
+	mi := &file_comm_receiver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1341,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[17]
+	mi := &file_comm_receiver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1354,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{17}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Ack) GetLogged() []byte {
@@ -1285,7 +1407,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_comm_receiver_proto_msgTypes[18]
+	mi := &file_comm_receiver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1419,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[18]
+	mi := &file_comm_receiver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1432,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{18}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Record) GetName() string {
@@ -1372,7 +1494,7 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x06packed\x18\x06 \x01(\fR\x06packed\"R\n" +
 	"\x04Down\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12!\n" +
-	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\xb6\x03\n" +
+	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\xe5\x03\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x12\n" +
@@ -1390,11 +1512,19 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x06logged\x18\f \x01(\fR\x06logged\x12!\n" +
 	"\x03tip\x18\r \x01(\v2\x0f.pluto.comm.TipR\x03tip\x12\x1a\n" +
 	"\breplaces\x18\x0e \x01(\x06R\breplaces\x120\n" +
-	"\bstanding\x18\x0f \x01(\v2\x14.pluto.comm.StandingR\bstanding\"N\n" +
+	"\bstanding\x18\x0f \x01(\v2\x14.pluto.comm.StandingR\bstanding\x12-\n" +
+	"\aevicted\x18\x10 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"}\n" +
 	"\bStanding\x12\x10\n" +
 	"\x03cut\x18\x01 \x01(\fR\x03cut\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\x12\x18\n" +
-	"\aloading\x18\x03 \x01(\bR\aloading\"1\n" +
+	"\aloading\x18\x03 \x01(\bR\aloading\x12-\n" +
+	"\aevicted\x18\x04 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"I\n" +
+	"\aEvicted\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\x06R\x06origin\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04slot\x18\x03 \x01(\rR\x04slot\"<\n" +
+	"\vEvictedList\x12-\n" +
+	"\aevicted\x18\x01 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"1\n" +
 	"\x03Tip\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\"\x8f\x01\n" +
@@ -1482,60 +1612,65 @@ func file_comm_receiver_proto_rawDescGZIP() []byte {
 }
 
 var file_comm_receiver_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_comm_receiver_proto_goTypes = []any{
 	(Chunk_Encoding)(0),     // 0: pluto.comm.Chunk.Encoding
 	(*Up)(nil),              // 1: pluto.comm.Up
 	(*Down)(nil),            // 2: pluto.comm.Down
 	(*Hello)(nil),           // 3: pluto.comm.Hello
 	(*Standing)(nil),        // 4: pluto.comm.Standing
-	(*Tip)(nil),             // 5: pluto.comm.Tip
-	(*Operation)(nil),       // 6: pluto.comm.Operation
-	(*Chunk)(nil),           // 7: pluto.comm.Chunk
-	(*BodyRequest)(nil),     // 8: pluto.comm.BodyRequest
-	(*Piece)(nil),           // 9: pluto.comm.Piece
-	(*Taken)(nil),           // 10: pluto.comm.Taken
-	(*AccountsRequest)(nil), // 11: pluto.comm.AccountsRequest
-	(*AccountList)(nil),     // 12: pluto.comm.AccountList
-	(*SnapshotRequest)(nil), // 13: pluto.comm.SnapshotRequest
-	(*SnapshotPiece)(nil),   // 14: pluto.comm.SnapshotPiece
-	(*BodiesRequest)(nil),   // 15: pluto.comm.BodiesRequest
-	(*Chunks)(nil),          // 16: pluto.comm.Chunks
-	(*Heartbeat)(nil),       // 17: pluto.comm.Heartbeat
-	(*Ack)(nil),             // 18: pluto.comm.Ack
-	(*Record)(nil),          // 19: pluto.comm.Record
+	(*Evicted)(nil),         // 5: pluto.comm.Evicted
+	(*EvictedList)(nil),     // 6: pluto.comm.EvictedList
+	(*Tip)(nil),             // 7: pluto.comm.Tip
+	(*Operation)(nil),       // 8: pluto.comm.Operation
+	(*Chunk)(nil),           // 9: pluto.comm.Chunk
+	(*BodyRequest)(nil),     // 10: pluto.comm.BodyRequest
+	(*Piece)(nil),           // 11: pluto.comm.Piece
+	(*Taken)(nil),           // 12: pluto.comm.Taken
+	(*AccountsRequest)(nil), // 13: pluto.comm.AccountsRequest
+	(*AccountList)(nil),     // 14: pluto.comm.AccountList
+	(*SnapshotRequest)(nil), // 15: pluto.comm.SnapshotRequest
+	(*SnapshotPiece)(nil),   // 16: pluto.comm.SnapshotPiece
+	(*BodiesRequest)(nil),   // 17: pluto.comm.BodiesRequest
+	(*Chunks)(nil),          // 18: pluto.comm.Chunks
+	(*Heartbeat)(nil),       // 19: pluto.comm.Heartbeat
+	(*Ack)(nil),             // 20: pluto.comm.Ack
+	(*Record)(nil),          // 21: pluto.comm.Record
 }
 var file_comm_receiver_proto_depIdxs = []int32{
 	3,  // 0: pluto.comm.Up.hello:type_name -> pluto.comm.Hello
-	7,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
-	6,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
-	17, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
+	9,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
+	8,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
+	19, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
 	3,  // 4: pluto.comm.Down.hello:type_name -> pluto.comm.Hello
-	18, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
-	5,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
+	20, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
+	7,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
 	4,  // 7: pluto.comm.Hello.standing:type_name -> pluto.comm.Standing
-	0,  // 8: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
-	7,  // 9: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
-	0,  // 10: pluto.comm.SnapshotPiece.encoding:type_name -> pluto.comm.Chunk.Encoding
-	7,  // 11: pluto.comm.Chunks.chunks:type_name -> pluto.comm.Chunk
-	4,  // 12: pluto.comm.Ack.standing:type_name -> pluto.comm.Standing
-	1,  // 13: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
-	8,  // 14: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
-	9,  // 15: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
-	11, // 16: pluto.comm.Receiver.Accounts:input_type -> pluto.comm.AccountsRequest
-	13, // 17: pluto.comm.Receiver.Snapshot:input_type -> pluto.comm.SnapshotRequest
-	15, // 18: pluto.comm.Receiver.Bodies:input_type -> pluto.comm.BodiesRequest
-	2,  // 19: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
-	7,  // 20: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
-	10, // 21: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
-	12, // 22: pluto.comm.Receiver.Accounts:output_type -> pluto.comm.AccountList
-	14, // 23: pluto.comm.Receiver.Snapshot:output_type -> pluto.comm.SnapshotPiece
-	16, // 24: pluto.comm.Receiver.Bodies:output_type -> pluto.comm.Chunks
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	5,  // 8: pluto.comm.Hello.evicted:type_name -> pluto.comm.Evicted
+	5,  // 9: pluto.comm.Standing.evicted:type_name -> pluto.comm.Evicted
+	5,  // 10: pluto.comm.EvictedList.evicted:type_name -> pluto.comm.Evicted
+	0,  // 11: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
+	9,  // 12: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
+	0,  // 13: pluto.comm.SnapshotPiece.encoding:type_name -> pluto.comm.Chunk.Encoding
+	9,  // 14: pluto.comm.Chunks.chunks:type_name -> pluto.comm.Chunk
+	4,  // 15: pluto.comm.Ack.standing:type_name -> pluto.comm.Standing
+	1,  // 16: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
+	10, // 17: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
+	11, // 18: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
+	13, // 19: pluto.comm.Receiver.Accounts:input_type -> pluto.comm.AccountsRequest
+	15, // 20: pluto.comm.Receiver.Snapshot:input_type -> pluto.comm.SnapshotRequest
+	17, // 21: pluto.comm.Receiver.Bodies:input_type -> pluto.comm.BodiesRequest
+	2,  // 22: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
+	9,  // 23: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
+	12, // 24: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
+	14, // 25: pluto.comm.Receiver.Accounts:output_type -> pluto.comm.AccountList
+	16, // 26: pluto.comm.Receiver.Snapshot:output_type -> pluto.comm.SnapshotPiece
+	18, // 27: pluto.comm.Receiver.Bodies:output_type -> pluto.comm.Chunks
+	22, // [22:28] is the sub-list for method output_type
+	16, // [16:22] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_comm_receiver_proto_init() }
@@ -1549,7 +1684,7 @@ func file_comm_receiver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comm_receiver_proto_rawDesc), len(file_comm_receiver_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,10 +28,12 @@ type roster struct {
 	peers map[string]*Record
 	slots map[uint32]*Record
 	dirty map[string]bool // peers whose record is not all on disk yet
+
+	evicted map[crdt.Origin]*Evicted
 }
 
 func newRoster(store Store, cfg Config) (*roster, error) {
-	r := &roster{store: store, cfg: cfg, peers: map[string]*Record{}, slots: map[uint32]*Record{}, dirty: map[string]bool{}}
+	r := &roster{store: store, cfg: cfg, peers: map[string]*Record{}, slots: map[uint32]*Record{}, dirty: map[string]bool{}, evicted: map[crdt.Origin]*Evicted{}}
 	for _, p := range cfg.Peers {
 		rec, err := r.load(p.Name)
 		if err != nil {
@@ -50,7 +52,10 @@ func newRoster(store Store, cfg Config) (*roster, error) {
 			r.slots[slot] = rec
 		}
 	}
-	if rec := r.slots[uint32(store.Slot())]; rec != nil {
+	if err := r.loadEvictions(); err != nil {
+		return nil, err
+	}
+	if rec := r.slots[uint32(store.Slot())]; rec != nil && r.evicted[crdt.Origin(rec.GetOrigin())] == nil {
 		return nil, fmt.Errorf("slot %d of %q belongs to %q (incarnation %s): configure another one",
 			store.Slot(), cfg.Name, rec.GetName(), crdt.Origin(rec.GetOrigin()))
 	}
@@ -183,6 +188,9 @@ func (r *roster) checkIdentity(h *Hello, rec *Record, here crdt.VC) error {
 	origin := crdt.Origin(h.GetOrigin())
 	own := r.store.Origin()
 	switch {
+	case r.evicted[origin] != nil:
+		return fmt.Errorf("%w: incarnation %s of %q, as its members have told each other: it must start with an empty directory, and what it had alone is lost to the others",
+			ErrEvicted, origin, h.GetName())
 	case origin == 0 || h.GetSlot() == 0 || h.GetSlot() > uint32(crdt.MaxSlot):
 		return fmt.Errorf("%w: %q has incarnation %s and slot %d", errRefused, h.GetName(), origin, h.GetSlot())
 	case origin == own:
@@ -193,7 +201,7 @@ func (r *roster) checkIdentity(h *Hello, rec *Record, here crdt.VC) error {
 			errRefused, h.GetSlot(), r.cfg.Name, own, h.GetName(), origin)
 	}
 	before := crdt.Origin(rec.GetOrigin())
-	replaced := before != 0 && crdt.Origin(h.GetReplaces()) == before
+	replaced := before != 0 && (crdt.Origin(h.GetReplaces()) == before || r.evicted[before] != nil)
 	if rec != nil && before != origin && !replaced {
 		return fmt.Errorf("%w: %q was incarnation %s (slot %d, operations up to %d) and is now %s: an empty disk, or another one. Put the old data back; if they are lost for ever, declare once that the new incarnation replaces %s",
 			errRefused, h.GetName(), before, rec.GetSlot(), max(rec.GetHighest(), here.Get(before)), origin, before)
@@ -202,7 +210,7 @@ func (r *roster) checkIdentity(h *Hello, rec *Record, here crdt.VC) error {
 		return fmt.Errorf("%w: %q (incarnation %s) had slot %d and has %d now: a slot stays with its incarnation",
 			errRefused, h.GetName(), origin, rec.GetSlot(), h.GetSlot())
 	}
-	if s := r.slots[h.GetSlot()]; s != nil && s.GetOrigin() != h.GetOrigin() && !(replaced && s.GetOrigin() == rec.GetOrigin()) {
+	if s := r.slots[h.GetSlot()]; s != nil && s.GetOrigin() != h.GetOrigin() && r.evicted[crdt.Origin(s.GetOrigin())] == nil && !(replaced && s.GetOrigin() == rec.GetOrigin()) {
 		return fmt.Errorf("%w: slot %d belongs to %q (incarnation %s) and is claimed by %q (incarnation %s): give the newer one another slot",
 			errRefused, h.GetSlot(), s.GetName(), crdt.Origin(s.GetOrigin()), h.GetName(), origin)
 	}

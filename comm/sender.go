@@ -83,7 +83,7 @@ func (s *sender) run() {
 		if s.g.ctx.Err() != nil {
 			return
 		}
-		s.react(err)
+		s.g.fenceIfStale(err)
 		s.explain(err.Error())
 		// What goes on failing in the same way is said once.
 		lvl := level.Warn
@@ -99,14 +99,6 @@ func (s *sender) run() {
 		if !pause.wait(s.g.ctx, s.hint) {
 			return
 		}
-	}
-}
-
-// react fences this replica if the stream ended because its data are old.
-func (s *sender) react(err error) {
-	var here *staleHere
-	if errors.As(err, &here) {
-		s.g.fence(err)
 	}
 }
 

@@ -16,13 +16,16 @@ func (g *Group) standing() *Standing {
 	g.mu.Lock()
 	joined := g.core.Joined()
 	g.mu.Unlock()
-	return &Standing{Cut: cut.AppendBinary(nil), Joined: joined, Loading: g.load.active()}
+	return &Standing{Cut: cut.AppendBinary(nil), Joined: joined, Loading: g.load.active(), Evicted: g.roster.evictions()}
 }
 
 // stands passes on what a peer tells of itself.
 func (g *Group) stands(name string, s *Standing) error {
 	if s == nil {
 		return nil
+	}
+	if err := g.learn(name, s.GetEvicted()); err != nil {
+		return err
 	}
 	cut, err := decodeVC(s.GetCut())
 	if err != nil {

@@ -28,6 +28,8 @@ type Status struct {
 	Waiting          int // commits that wait for acknowledgements
 	Peers            []PeerStatus
 
+	Evicted []Eviction // incarnations that were
+
 	Cut     crdt.VC     // where the log begins
 	Loading bool        // accounts are being loaded
 	Load    LoadStatus  // what of them, and which contents are missing
@@ -52,6 +54,7 @@ type PeerStatus struct {
 
 	LagOperations uint64        // own operations that it lacks
 	Lag           time.Duration // how long ago the first of them was committed
+	Slot          crdt.Slot     // 0 before the first connection
 	Behind        bool          // OKs do not wait for it until it has caught up
 	Beyond        bool          // it lacks what is no longer in the log: it takes a snapshot
 	Missing       uint64        // operations of its own that it told of and that are not here
@@ -64,6 +67,9 @@ func (g *Group) Status() Status {
 	s := Status{Subnet: g.cfg.Subnet, Name: g.cfg.Name, Origin: g.origin, Slot: g.slot, Fault: g.Fault(),
 		Cut: g.store.Cut(), Holds: g.giver.list()}
 	s.Load, s.Loading = g.load.state()
+	for _, e := range g.roster.evictions() {
+		s.Evicted = append(s.Evicted, Eviction{e.GetName(), crdt.Origin(e.GetOrigin()), crdt.Slot(e.GetSlot())})
+	}
 	select {
 	case <-g.confirmed:
 		s.Confirmed = true
@@ -79,6 +85,11 @@ func (g *Group) Status() Status {
 		ps := PeerStatus{
 			Member: g.cfg.Peers[i], Origin: p.Origin, Sending: p.Connected, Acked: p.Has,
 			LagOperations: p.Lag, Lag: p.Age, Behind: p.Behind, Beyond: p.Beyond, Forwards: p.Forwards,
+		}
+		rec := g.roster.record(p.Name)
+		ps.Slot = crdt.Slot(rec.GetSlot())
+		if ps.Origin == 0 {
+			ps.Origin = crdt.Origin(rec.GetOrigin())
 		}
 		if why := g.senders[p.Name].trying.Load(); why != nil {
 			ps.Error = *why

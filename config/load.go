@@ -167,7 +167,7 @@ func isCapability(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxNameLen && !strings.HasPrefix(strings.ToUpper(s), "IMAP4")
+	return s != "" && len(s) <= maxNameLen && !strings.EqualFold(s, "IMAP4rev1")
 }
 
 // isGreeting reports whether s can be the text of an untagged OK: RFC 9051

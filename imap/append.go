@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,8 +29,9 @@ func (s *session) append(c *wire.Command) error {
 			m.Staging.Discard()
 		}
 	}()
+	to := destination{name: name, frees: -1}
 	for len(batch) == 0 || !c.EOL() {
-		m, err := s.receive(c, destination{name, -1})
+		m, err := s.receive(c, &to)
 		if m.Staging != nil {
 			batch = append(batch, m)
 		}
@@ -37,7 +39,12 @@ func (s *session) append(c *wire.Command) error {
 			return err
 		}
 	}
-	done, err := s.account.Append(s.ctx, name, batch)
+	var done Appended
+	ctx, account := s.ctx, s.account
+	err = s.patiently(isLarge(batch...), func() (err error) {
+		done, err = account.Append(ctx, name, batch)
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}
@@ -46,16 +53,26 @@ func (s *session) append(c *wire.Command) error {
 	return nil
 }
 
+// largeMessage is the size from which on it may take long until a message is at
+// other nodes, in bytes.
+const largeMessage = 1 << 20
+
+func isLarge(messages ...NewMessage) bool {
+	return slices.ContainsFunc(messages, func(m NewMessage) bool { return m.size >= largeMessage })
+}
+
 // destination is where a message is to be added.
 type destination struct {
 	name  string // of the mailbox
 	frees int64  // the size of the message that it replaces, -1 if it replaces none
+
+	size, count int64 // of the messages before it in the command
 }
 
 // receive reads one message of an APPEND with its flags and date: a literal, or
 // parts to catenate. The staging, if there is one, is the caller's to discard
 // even when there is an error.
-func (s *session) receive(c *wire.Command, to destination) (NewMessage, error) {
+func (s *session) receive(c *wire.Command, to *destination) (NewMessage, error) {
 	m, err := readAppendOptions(c)
 	if err != nil {
 		return NewMessage{}, err
@@ -98,7 +115,7 @@ func openUTF8(c *wire.Command) error {
 }
 
 // receiveLiteral reads the literal of a message with these flags and date.
-func (s *session) receiveLiteral(c *wire.Command, to destination, m NewMessage) (NewMessage, error) {
+func (s *session) receiveLiteral(c *wire.Command, to *destination, m NewMessage) (NewMessage, error) {
 	literal, err := c.Literal()
 	if err != nil {
 		return NewMessage{}, err
@@ -107,6 +124,8 @@ func (s *session) receiveLiteral(c *wire.Command, to destination, m NewMessage) 
 		literal.Refuse()
 		return NewMessage{}, err
 	}
+	to.size += literal.Size
+	to.count++
 	if m.Staging, err = s.account.Stage(s.ctx, literal.Size); err != nil {
 		literal.Refuse()
 		return NewMessage{}, fmt.Errorf("stage a message: %w", err)
@@ -144,7 +163,7 @@ func readAppendOptions(c *wire.Command) (m NewMessage, err error) {
 var errEmptyMessage = &refusal{"CANNOT", "A message cannot be empty"}
 
 // acceptable says why a message is not to be taken.
-func (s *session) acceptable(l *wire.LiteralReader, to destination) error {
+func (s *session) acceptable(l *wire.LiteralReader, to *destination) error {
 	switch {
 	case l.Size > s.opts.MaxMessageSize:
 		return ErrTooBig
@@ -155,7 +174,7 @@ func (s *session) acceptable(l *wire.LiteralReader, to destination) error {
 }
 
 // destined says why a literal is of no use, because of the mailbox it is for.
-func (s *session) destined(l *wire.LiteralReader, to destination) error {
+func (s *session) destined(l *wire.LiteralReader, to *destination) error {
 	if err := s.validName(to.name); err != nil {
 		return err
 	}
@@ -165,7 +184,7 @@ func (s *session) destined(l *wire.LiteralReader, to destination) error {
 	if _, err := s.account.Status(s.ctx, to.name); err != nil {
 		return tryCreate(err)
 	}
-	return s.room(l.Size, to.frees)
+	return s.room(l.Size, to)
 }
 
 // transfer copies a literal to the store. An error of the client's stream and
@@ -195,7 +214,8 @@ func (s *session) parse(m *NewMessage, binary bool) error {
 	if err != nil {
 		return fmt.Errorf("finish a message: %w", err)
 	}
-	structure, err := mime.Parse(io.NewSectionReader(body, 0, body.Size()))
+	m.size = body.Size()
+	structure, err := mime.Parse(io.NewSectionReader(body, 0, m.size))
 	if err != nil {
 		return errors.Join(fmt.Errorf("parse a message: %w", err), body.Close())
 	}

@@ -13,7 +13,7 @@ import (
 
 // catenate: RFC 4469. It reads the parts of a message, after the word, and puts
 // them together in m.Staging. No \Seen flag is set.
-func (s *session) catenate(c *wire.Command, to destination, m *NewMessage) error {
+func (s *session) catenate(c *wire.Command, to *destination, m *NewMessage) error {
 	if err := c.SP(); err != nil {
 		return err
 	}
@@ -42,13 +42,15 @@ func (s *session) catenate(c *wire.Command, to destination, m *NewMessage) error
 	if t.size == 0 {
 		return errEmptyMessage
 	}
+	to.size += t.size
+	to.count++
 	return s.parse(m, t.binary)
 }
 
 // catenation is a message that is being put together.
 type catenation struct {
 	*session
-	dest   destination
+	dest   *destination
 	to     io.Writer
 	size   int64
 	binary bool // one of its literals was

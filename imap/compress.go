@@ -42,30 +42,8 @@ func (s *session) unauthenticate(c *wire.Command) error {
 		return &refusal{"CANNOT", "Not possible on this connection"}
 	}
 	s.closeMailbox()
-	s.turn = func(p Checkpoint) error {
-		if err := s.turner.Unauthenticate(p); err != nil {
-			return err
-		}
-		return &endError{said: true}
-	}
+	s.turn, s.handedBack = s.turner.Unauthenticate, true
 	return nil
-}
-
-// takeTurn sends what is due with the turn that the last command asked for.
-func (s *session) takeTurn() error {
-	turn := s.turn
-	s.turn = nil
-	s.answerDue = false
-	s.out.pass()
-	s.out.release()
-	if s.out.err != nil {
-		return s.out.err
-	}
-	err := turn(s.checkpoint())
-	if err != nil && !isEnd(err) {
-		s.out.err = err
-	}
-	return err
 }
 
 // turnCapabilities appends the capabilities that depend on the connection.

@@ -48,7 +48,7 @@ func (s *session) copyMessages(c *wire.Command, uid bool) error {
 		return nil
 	}
 	var done Appended
-	err = s.patiently(len(keys), func() (err error) {
+	err = s.patiently(len(keys) > fewMessages, func() (err error) {
 		done, err = b.mailbox.Copy(s.ctx, keys, to)
 		return err
 	})
@@ -77,7 +77,7 @@ func (s *session) moveMessages(c *wire.Command, uid bool) error {
 		return nil
 	}
 	var done Appended
-	err = s.patiently(len(keys), func() (err error) {
+	err = s.patiently(len(keys) > fewMessages, func() (err error) {
 		done, _, err = b.mailbox.Move(s.ctx, keys, to)
 		return err
 	})

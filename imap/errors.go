@@ -65,12 +65,6 @@ func (e *endError) Error() string {
 // Unwrap returns the cause.
 func (e *endError) Unwrap() error { return e.cause }
 
-// isEnd reports whether err ends the session in an orderly way.
-func isEnd(err error) bool {
-	var end *endError
-	return errors.As(err, &end)
-}
-
 // mailErrors say how the errors of mail.go are answered.
 var mailErrors = []struct {
 	err        error

@@ -117,7 +117,7 @@ func FuzzBytes(f *testing.F) {
 func scriptLines(f *testing.F) []string {
 	f.Helper()
 	var all []string
-	for _, name := range []string{"basics", "fetch", "search", "store", "copymove", "append", "mailboxes", "listext", "sessions", "binary", "catenate", "replace", "preview", "quota", "metadata", "xlist"} {
+	for _, name := range []string{"basics", "fetch", "search", "store", "copymove", "append", "mailboxes", "listext", "sessions", "binary", "catenate", "replace", "preview", "quota", "metadata", "xlist", "multiappend"} {
 		if text := imaptest.ClientText(f, "testdata/"+name+".txt"); len(text) < 1<<14 {
 			all = append(all, text)
 		}

@@ -193,6 +193,8 @@ type NewMessage struct {
 	Flags     []string  // canonical, without \Recent
 	Date      time.Time // zero: now
 	Structure []byte    // mime.Structure, encoded
+
+	size int64 // bytes
 }
 
 // Appended says what APPEND, COPY and MOVE made. For COPY and MOVE, Source[i] is

@@ -67,11 +67,11 @@ func (s *session) tellProgress(p *progress) error {
 // fewMessages are done with so fast that nobody has to be told.
 const fewMessages = 1000
 
-// patiently does something to so many messages that says nothing of how far it
-// is, and tells the client meanwhile that it is being done. do must not touch the
+// patiently does something that says nothing of how far it is, and if it may take
+// long tells the client meanwhile that it is being done. do must not touch the
 // session.
-func (s *session) patiently(messages int, do func() error) error {
-	if messages <= fewMessages {
+func (s *session) patiently(long bool, do func() error) error {
+	if !long {
 		return do()
 	}
 	done := make(chan error, 1)

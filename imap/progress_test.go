@@ -75,3 +75,25 @@ func TestProgressOfCopy(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// APPEND of a large message may wait for other nodes, and tells that too.
+func TestProgressOfAppend(t *testing.T) {
+	s := newServer(t, imap.Options{ProgressEvery: time.Millisecond})
+	told := make(chan struct{})
+	s.store.Fail = func(operation string) error {
+		if operation == "append" {
+			<-told
+		}
+		return nil
+	}
+	c := s.begin(t, t.Context())
+	message := "Subject: large\r\n\r\n" + strings.Repeat("text\r\n", 200_000)
+	c.Send("a APPEND INBOX {" + strconv.Itoa(len(message)) + "+}\r\n" + message + "\r\n")
+	if line, _ := c.Line(); !strings.HasPrefix(line, `* OK [INPROGRESS ("a" NIL NIL)] `) {
+		t.Fatal(line)
+	}
+	close(told)
+	if got := last(c.Answer("a")); !strings.HasPrefix(got, "a OK [APPENDUID ") {
+		t.Fatal(got)
+	}
+}

@@ -121,18 +121,17 @@ func appendResource(dst []byte, name string, r Resource) []byte {
 	return strconv.AppendUint(append(dst, ' '), r.Limit, 10)
 }
 
-// room says early that a message cannot be taken: the upload is saved. frees is
-// the size of the message that goes when it comes, -1 if none does.
-func (s *session) room(size, frees int64) error {
+// room says early that a message cannot be taken: the upload is saved.
+func (s *session) room(size int64, to *destination) error {
 	q, err := s.account.Quota(s.ctx)
 	if err != nil {
 		return err
 	}
-	if frees < 0 && q.Messages.Limit > 0 && q.Messages.Used >= q.Messages.Limit {
+	if l := q.Messages; to.frees < 0 && l.Limit > 0 && l.Used+uint64(to.count) >= l.Limit {
 		return ErrOverQuota
 	}
-	frees = max(frees, 0)
-	if q.Storage.Limit > 0 && size > frees && q.Storage.Used+uint64(size-frees) > q.Storage.Limit {
+	more := size + to.size - max(to.frees, 0)
+	if l := q.Storage; more > 0 && l.Limit > 0 && l.Used+uint64(more) > l.Limit {
 		return ErrOverQuota
 	}
 	return nil

@@ -26,7 +26,7 @@ func (s *session) replaceMessage(c *wire.Command, uid bool) error {
 		return &refusal{"NONEXISTENT", "No message has that UID"}
 	}
 	b.told.At(place, &s.scratch)
-	m, err := s.receive(c, destination{to, s.scratch.Size})
+	m, err := s.receive(c, &destination{name: to, frees: s.scratch.Size})
 	if m.Staging != nil {
 		defer m.Staging.Discard()
 	}
@@ -37,7 +37,12 @@ func (s *session) replaceMessage(c *wire.Command, uid bool) error {
 		return err
 	}
 	b.told.At(place, &s.scratch)
-	done, _, err := b.mailbox.Replace(s.ctx, s.scratch.Key, to, m)
+	var done Appended
+	ctx, key := s.ctx, s.scratch.Key
+	err = s.patiently(isLarge(m), func() (err error) {
+		done, _, err = b.mailbox.Replace(ctx, key, to, m)
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}

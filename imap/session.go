@@ -39,6 +39,7 @@ type session struct {
 
 	turner     Turner                 // conn, if it is one
 	compressed bool                   // the client's stream is
+	handedBack bool                   // the connection is, after the turn: the session has ended
 	client     string                 // the name that the client gave by ID, in lower case
 	turn       func(Checkpoint) error // what the next answer is sent with; nil: as an answer
 	removing   bool                   // the command removes messages: that is told in any case
@@ -201,10 +202,15 @@ func (s *session) done() error {
 	s.consumed = s.base + s.reader.Consumed()
 	s.in.boundary()
 	s.answerDue = true
-	if s.turn != nil {
-		return s.takeTurn()
+	if s.turn == nil {
+		return s.out.spill()
 	}
-	return s.out.spill()
+	turn := s.turn
+	s.turn = nil
+	if err := s.send(turn); err != nil || !s.handedBack {
+		return err
+	}
+	return &endError{said: true}
 }
 
 // flush sends the answers that are due.
@@ -212,12 +218,17 @@ func (s *session) flush() error {
 	if !s.answerDue {
 		return s.out.err
 	}
+	return s.send(s.conn.Answer)
+}
+
+// send sends the answers that are due by a method of the connection.
+func (s *session) send(answer func(Checkpoint) error) error {
 	s.answerDue = false
 	s.out.pass()
 	s.out.release()
 	s.out.held = false
 	if s.out.err == nil {
-		s.out.err = s.conn.Answer(s.checkpoint())
+		s.out.err = answer(s.checkpoint())
 	}
 	return s.out.err
 }

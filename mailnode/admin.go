@@ -12,4 +12,5 @@ func (n *Node) registerAdmin(s *grpc.Server) {
 	admin.RegisterStatusServer(s, &statusService{node: n})
 	admin.RegisterVerifyServer(s, &verifyService{node: n})
 	admin.RegisterAccountServer(s, &accountService{node: n})
+	admin.RegisterMembersServer(s, &memberService{node: n})
 }

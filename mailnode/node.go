@@ -180,6 +180,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Replaces:       n.opts.Replaces,
 		Snapshots:      snapshots{replica},
 		GiveRate:       int(n.opts.Config.Replication.SnapshotRate),
+		RaiseEpoch:     replica.RaiseEpoch,
 		Fenced:         replica.Refuse, // sessions that live here stop to write at once
 		Credentials: func(peer string) (credentials.TransportCredentials, error) {
 			return credentials.NewTLS(n.identity.ClientTLS(peer, crypto.RoleWorker, crypto.RoleStorage)), nil

@@ -35,6 +35,8 @@ var commands = []command{
 	statusCommand,
 	verifyCommand,
 	resyncCommand,
+	memberListCommand,
+	memberEvictCommand,
 	hashCommand,
 	versionCommand,
 }

@@ -26,7 +26,7 @@ type presence struct {
 // incarnation that another one has replaced is not listened to any more.
 func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
 	p := m.peer(name)
-	if p == nil || origin == 0 || slices.Contains(p.seen.former, origin) {
+	if p == nil || origin == 0 || slices.Contains(p.seen.former, origin) || p.wasEvicted(origin) {
 		return
 	}
 	s := &p.seen
@@ -125,7 +125,7 @@ func (m *Machine) applied(counts func(*peer) bool) crdt.VC {
 	v := m.logged.Clone()
 	for _, p := range m.peers {
 		p.seen.settle(m.logged)
-		if counts(p) {
+		if counts(p) && !p.isEvicted() {
 			v = v.Min(p.seen.sure)
 		}
 	}

@@ -70,6 +70,14 @@ func (n *Node) running() bool {
 	}
 }
 
+// Command returns the node's command, to be run once more beside the process of
+// Start, with an output of its own.
+func (n *Node) Command(ctx context.Context) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, n.path, n.args...)
+	cmd.Dir, cmd.Env = n.dir, append(os.Environ(), n.env...)
+	return cmd
+}
+
 // Running tells whether the process runs.
 func (n *Node) Running() bool {
 	n.mu.Lock()
