@@ -77,10 +77,11 @@ type Config struct {
 	// package comment.
 	Replaces crdt.Origin
 
-	// RaiseEpoch is called when members were evicted, with their number, and again
-	// at every start until it has returned nil for that number: what an evicted one
-	// may have shown must not be used again (crdt.md 6.4). nil: nobody wants to know.
-	RaiseEpoch func(ctx context.Context, epoch uint32) error
+	// Evicted is called when members were evicted, with all that ever were, and
+	// again at every start until it has returned nil: their number is the group's
+	// epoch, to which all accounts are raised, so that what an evicted one may have
+	// shown is not used again (crdt.md 6.4). nil: nobody wants to know.
+	Evicted func(ctx context.Context, all []Eviction) error
 
 	// Fenced is called once, with the reason, when the replica fences itself:
 	// whoever owns the disk refuses further writes there. It must not block.

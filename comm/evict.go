@@ -63,6 +63,15 @@ func (g *Group) Evict(name string, force bool) (Eviction, error) {
 	return Eviction{name, crdt.Origin(e.GetOrigin()), crdt.Slot(e.GetSlot())}, g.learn(g.cfg.Name, []*Evicted{e})
 }
 
+// evictions returns all that were evicted.
+func (g *Group) evictions() []Eviction {
+	var list []Eviction
+	for _, e := range g.roster.evictions() {
+		list = append(list, Eviction{e.GetName(), crdt.Origin(e.GetOrigin()), crdt.Slot(e.GetSlot())})
+	}
+	return list
+}
+
 // learn takes over which incarnations were evicted. from says who told. The error
 // says that this replica, or the one that told, is among them.
 func (g *Group) learn(from string, list []*Evicted) error {
@@ -86,13 +95,14 @@ func (g *Group) learn(from string, list []*Evicted) error {
 	return nil
 }
 
-// part ends the streams of an evicted incarnation.
+// part ends the streams of an evicted incarnation. Those that came from others end
+// too: what they brought of it and could not be applied is dropped.
 func (g *Group) part(e *Evicted) {
 	gone := fmt.Errorf("%w: incarnation %s of %q", ErrEvicted, crdt.Origin(e.GetOrigin()), e.GetName())
 	var ends []*life
 	g.step(func(_ time.Time, m *causal.Machine) {
-		m.Evict(e.GetName(), crdt.Origin(e.GetOrigin()))
-		if in := g.inbound[e.GetName()]; in != nil && uint64(in.origin) == e.GetOrigin() {
+		m.Evicted(e.GetName(), crdt.Origin(e.GetOrigin()))
+		for _, in := range g.inbound { // who forwards what it made begins anew
 			ends = append(ends, &in.life)
 		}
 		if s := g.senders[e.GetName()]; s != nil && s.up {
@@ -117,7 +127,7 @@ func (g *Group) fenceIfEvicted() {
 // tellEvictions tells a new machine which members were evicted.
 func (g *Group) tellEvictions() {
 	for _, e := range g.roster.evictions() {
-		g.core.Evict(e.GetName(), crdt.Origin(e.GetOrigin()))
+		g.core.Evicted(e.GetName(), crdt.Origin(e.GetOrigin()))
 	}
 	notify(g.epochWake)
 }
@@ -132,16 +142,16 @@ func (g *Group) epochLoop() {
 			return
 		case <-g.epochWake:
 		}
-		epoch := uint32(len(g.roster.evictions()))
-		if epoch == 0 || g.cfg.RaiseEpoch == nil {
+		list := g.evictions()
+		if len(list) == 0 || g.cfg.Evicted == nil {
 			continue
 		}
-		err := g.cfg.RaiseEpoch(g.ctx, epoch)
+		err := g.cfg.Evicted(g.ctx, list)
 		if err == nil {
 			pause.reset()
 			continue
 		}
-		level.Warn(g.logger).Log("msg", "raise the epoch after an eviction; trying again", "epoch", epoch, "err", err)
+		level.Warn(g.logger).Log("msg", "raise the epoch after an eviction; trying again", "epoch", len(list), "err", err)
 		if !pause.wait(g.ctx, nil) {
 			return
 		}

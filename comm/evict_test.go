@@ -26,7 +26,8 @@ func (e *epochs) of(name string) uint32 {
 func (e *epochs) note(name string) func(*comm.Config) {
 	return func(cfg *comm.Config) {
 		cutting(cfg)
-		cfg.RaiseEpoch = func(_ context.Context, epoch uint32) error {
+		cfg.Evicted = func(_ context.Context, all []comm.Eviction) error {
+			epoch := uint32(len(all))
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			if epoch < e.last[name] {
@@ -57,15 +58,15 @@ func TestEvict(t *testing.T) {
 	last := w1.commit(10)
 	c.await(last, "w2")
 	c.eventually("st is away", func() bool { return !w1.peer("st").Sending && !w1.peer("st").Receiving })
-	if w1.store.LastStable().Has(last) {
-		t.Error("stable although st lacks it")
+	if w1.store.LastExpendable().Has(last) {
+		t.Error("expendable although st lacks it")
 	}
 	if got, err := w1.group.Evict("st", false); err != nil || got.Slot != 3 || got.Origin != 3 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for _, n := range []*node{w1, w2} {
 		c.eventually(n.name+" goes on without st", func() bool {
-			return e.of(n.name) == 1 && n.store.LastStable().Has(last) && len(n.group.Status().Evicted) == 1
+			return e.of(n.name) == 1 && n.store.LastExpendable().Has(last) && len(n.group.Status().Evicted) == 1
 		})
 	}
 	w2.stop()
@@ -87,7 +88,7 @@ func TestEvict(t *testing.T) {
 	c.connected("w1", "w2", "st")
 	c.await(w1.commit(10), "w2", "st")
 	c.await(st.commit(10), "w1", "w2")
-	c.eventually("the new st raises the epoch too", func() bool { return e.of("st") == 1 })
+	c.eventually("the new st raises the epoch too, and counts", func() bool { return e.of("st") == 1 && w2.store.LastStable().Has(last) })
 	if _, err := w1.group.Evict("nobody", false); !errors.Is(err, comm.ErrNotMember) {
 		t.Errorf("evict nobody: %v", err)
 	}

@@ -67,9 +67,7 @@ func (g *Group) Status() Status {
 	s := Status{Subnet: g.cfg.Subnet, Name: g.cfg.Name, Origin: g.origin, Slot: g.slot, Fault: g.Fault(),
 		Cut: g.store.Cut(), Holds: g.giver.list()}
 	s.Load, s.Loading = g.load.state()
-	for _, e := range g.roster.evictions() {
-		s.Evicted = append(s.Evicted, Eviction{e.GetName(), crdt.Origin(e.GetOrigin()), crdt.Slot(e.GetSlot())})
-	}
+	s.Evicted = g.evictions()
 	select {
 	case <-g.confirmed:
 		s.Confirmed = true

@@ -180,8 +180,10 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Replaces:       n.opts.Replaces,
 		Snapshots:      snapshots{replica},
 		GiveRate:       int(n.opts.Config.Replication.SnapshotRate),
-		RaiseEpoch:     replica.RaiseEpoch,
-		Fenced:         replica.Refuse, // sessions that live here stop to write at once
+		Evicted: func(ctx context.Context, all []comm.Eviction) error {
+			return raiseEpoch(ctx, replica, all)
+		},
+		Fenced: replica.Refuse, // sessions that live here stop to write at once
 		Credentials: func(peer string) (credentials.TransportCredentials, error) {
 			return credentials.NewTLS(n.identity.ClientTLS(peer, crypto.RoleWorker, crypto.RoleStorage)), nil
 		},
@@ -196,6 +198,16 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 	replica.SetBodySink(group)
 	m.replica, m.group = replica, group
 	return m, nil
+}
+
+// raiseEpoch has a replica skip what evicted members may have shown.
+func raiseEpoch(ctx context.Context, r *mailstore.Replica, all []comm.Eviction) error {
+	for _, e := range all {
+		if err := r.Evicted(e.Slot, e.Origin); err != nil {
+			return err
+		}
+	}
+	return r.RaiseEpoch(ctx, uint32(len(all)))
 }
 
 // leadership says whether a member re-issues UIDs first (crdt.md 2.1), and its

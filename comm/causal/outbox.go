@@ -27,8 +27,6 @@ type peer struct {
 	failed  int       // how often loading from it has failed
 	greeted bool      // goal is what it had when it was met first
 	goal    crdt.VC
-
-	evicted []crdt.Origin // incarnations, see evict.go
 }
 
 // route is the cursor of one origin's operations at one peer.
@@ -58,9 +56,6 @@ func (m *Machine) Connected(now time.Time, name string, origin crdt.Origin, has 
 	p := m.peer(name)
 	if p == nil {
 		return fmt.Errorf("%w: %q is not a configured peer", ErrProtocol, name)
-	}
-	if p.wasEvicted(origin) {
-		return fmt.Errorf("%w: incarnation %s of %q was evicted", ErrProtocol, origin, name)
 	}
 	if n := has.Get(m.cfg.Self); n > m.Own() {
 		return fmt.Errorf("%w: %q has operation %d of this replica, the last one here is %d", ErrStale, name, n, m.Own())

@@ -26,7 +26,7 @@ type presence struct {
 // incarnation that another one has replaced is not listened to any more.
 func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
 	p := m.peer(name)
-	if p == nil || origin == 0 || slices.Contains(p.seen.former, origin) || p.wasEvicted(origin) {
+	if p == nil || origin == 0 || slices.Contains(p.seen.former, origin) {
 		return
 	}
 	s := &p.seen
@@ -111,12 +111,16 @@ func (m *Machine) Stable() crdt.VC {
 // Expendable returns the operations whose place in the log, and the contents that
 // they have removed, nobody needs: as Stable, but without the members that are
 // behind the cut. Those take a snapshot, and what they made meanwhile brings the
-// contents that it refers to. It never goes down.
+// contents that it refers to. So will whoever takes the place of a member that was
+// evicted. It never goes down.
 //
 // That a peer is behind must have been heard since the start: what is remembered
 // may be older than the cut.
 func (m *Machine) Expendable() crdt.VC {
-	m.expendable.Merge(m.applied(func(p *peer) bool { return !p.seen.live || !m.isBeyond(p.seen.newest, p.seen.origin) }))
+	m.expendable.Merge(m.applied(func(p *peer) bool {
+		vacant := p.seen.origin == 0 && len(p.seen.former) > 0
+		return !vacant && (!p.seen.live || !m.isBeyond(p.seen.newest, p.seen.origin))
+	}))
 	return m.expendable.Clone()
 }
 
@@ -125,7 +129,7 @@ func (m *Machine) applied(counts func(*peer) bool) crdt.VC {
 	v := m.logged.Clone()
 	for _, p := range m.peers {
 		p.seen.settle(m.logged)
-		if counts(p) && !p.isEvicted() {
+		if counts(p) {
 			v = v.Min(p.seen.sure)
 		}
 	}

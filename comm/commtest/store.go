@@ -35,6 +35,8 @@ type Store struct {
 	stable  crdt.VC
 	broken  error
 
+	expendable crdt.VC
+
 	// See snapshots.go.
 	has       map[crdt.Dot][]crdt.Root // operations that are here, and the contents they brought
 	cut       crdt.VC
@@ -281,13 +283,13 @@ func (s *Store) Cut() crdt.VC {
 
 // Stable implements [comm.Store]. A vector that does not rise, or names more than
 // is here, is an error, which Err remembers.
-func (s *Store) Stable(stable, _ crdt.VC) {
+func (s *Store) Stable(stable, expendable crdt.VC) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stable.LessEqual(stable) || !stable.LessEqual(s.logged) {
 		s.broken = fmt.Errorf("%v is stable after %v, logged is %v", stable, s.stable, s.logged)
 	}
-	s.stable = stable
+	s.stable, s.expendable = stable, expendable
 }
 
 // LastStable returns the vector that Stable was last called with.
@@ -295,6 +297,13 @@ func (s *Store) LastStable() crdt.VC {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stable.Clone()
+}
+
+// LastExpendable returns the other vector that Stable was last called with.
+func (s *Store) LastExpendable() crdt.VC {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expendable.Clone()
 }
 
 // BodyChunk implements [comm.Store].
