@@ -86,6 +86,9 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("%q is none of %v", p, Parts())
 		}
 	}
+	if slices.ContainsFunc(o.Delays, func(d time.Duration) bool { return d < 0 }) {
+		return errors.New("a delay is out of range")
+	}
 	if o.Rate <= 0 || o.Pairs < 1 || o.Conns < 1 || o.Ops < 1 || o.Rounds < 1 || o.Attachment < 1 || o.Line < 1 || o.Count < 1 || len(o.Delays) == 0 {
 		return errors.New("a number is out of range")
 	}
