@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +43,11 @@ func TestRestoredAndEvicted(t *testing.T) {
 	if err := w.Await(timeout(t, readyTime)); err != nil {
 		t.Fatal(err)
 	}
-	worksSoon(t, c, c.US, userBystander)
+	until(t, timeout(t, readyTime), "a message that us stored itself", func() (bool, error) {
+		err := storeAndRead(timeout(t, 20*time.Second), target(t, c, c.US), userBystander)
+		text, failed := w.Metrics(t.Context())
+		return err == nil && ownOperations.MatchString(text), errors.Join(err, failed)
+	})
 	secondProcess(t, w)
 	until(t, timeout(t, time.Minute), "the message of us at eu", func() (bool, error) {
 		return metric(t, w, "pluto_replication_lag_operations") == 0, nil
@@ -90,6 +95,8 @@ func TestRestoredAndEvicted(t *testing.T) {
 		t.Errorf("member list: %v\n%s", err, out)
 	}
 }
+
+var ownOperations = regexp.MustCompile(`(?m)^pluto_operations_total\{from="own"\} [1-9]`)
 
 // secondProcess starts a node once more on its data.
 func secondProcess(t *testing.T, n *cluster.Node) {
