@@ -8,7 +8,8 @@ import (
 )
 
 // capabilities are what the engine offers after login, but for APPENDLIMIT,
-// whose value is an option. Nothing is named here before it works whole.
+// whose value is an option. Nothing is named here before it works whole. LITERAL- is
+// what LITERAL+ includes, and must not stand beside it (RFC 7888 section 5).
 var capabilities = [...]string{
 	"IMAP4rev1", "LITERAL+", "IMAP4rev2", "SASL-IR", "ID", "ENABLE", "NAMESPACE", "IDLE", "UNSELECT",
 	"CHILDREN", "UIDPLUS", "MOVE", "MULTIAPPEND", "SPECIAL-USE", "CREATE-SPECIAL-USE",

@@ -168,6 +168,14 @@ var flagFaults = []fault{
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestConcurrentOperationsCommute|TestExhaustive",
 	},
+	{
+		name: "annotations-by-arrival",
+		what: "of two annotations of one entry the one that arrives later wins, not the later one",
+		edits: []edit{
+			{"crdt/annotate.go", "\tif !r.Set(t, v) {\n\t\treturn nil\n\t}\n", "\tr.Time, r.Value = t, v\n"},
+		},
+		pkg: crdtPkg, tests: "TestConcurrentOperationsCommute",
+	},
 }
 
 // messageFaults are about copies of messages: section 2.3.

@@ -82,4 +82,12 @@ var loadFaults = []fault{
 		},
 		pkg: crdtPkg, tests: "TestPartialCheckpoint",
 	},
+	{
+		name: "load-without-annotations",
+		what: "a member that loads a snapshot lacks the annotations in it",
+		edits: []edit{
+			{"crdt/load.go", "w.loadNotes(snap.Notes)", "w.loadNotes(nil)"},
+		},
+		pkg: crdtPkg, tests: "TestLoadConverges|TestLoadSubnet",
+	},
 }
