@@ -280,7 +280,7 @@ func (c *loopClient) writeLoop(ctx context.Context) error {
 
 func (c *loopClient) writeStep(st Step) error {
 	if st.Op != OpAppend {
-		return c.rec.time(st.Op.String(), func() error { return st.send(c.conn) })
+		return c.rec.time(st.Op.String(), func() error { return st.Send(c.conn) })
 	}
 	m := c.gen.next("")
 	return c.rec.time("APPEND", func() error {

@@ -114,11 +114,11 @@ func (t *opodisThread) step(conn *imapc.Conn, st Step) error {
 			return err
 		})
 	}
-	return t.rec.time(st.Op.String(), func() error { return st.send(conn) })
+	return t.rec.time(st.Op.String(), func() error { return st.Send(conn) })
 }
 
-// send runs a step that has no literal.
-func (st Step) send(conn *imapc.Conn) (err error) {
+// Send runs a step that has no literal: any but APPEND.
+func (st Step) Send(conn *imapc.Conn) (err error) {
 	switch st.Op {
 	case OpSelect:
 		return conn.Select(st.Mailbox)

@@ -122,6 +122,15 @@ func (s *Session) Folders() []string {
 	return names
 }
 
+// Messages returns how many messages each folder has.
+func (s *Session) Messages() map[string]int {
+	n := make(map[string]int, len(s.folders))
+	for _, f := range s.folders {
+		n[f.name] = len(f.messages)
+	}
+	return n
+}
+
 func (s *Session) draw() Op {
 	x := s.rng.IntN(100)
 	for op, p := range draws[s.State()] {

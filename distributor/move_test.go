@@ -75,6 +75,7 @@ func TestPipelinedCommandsMove(t *testing.T) {
 		c.Answer(8, nil, nil)
 		return fmt.Errorf("crash")
 	}).replica("worker"), startNode(t, fakeSession("storage")).replica("storage"))
+	s.awaitWell("storage", true)
 	c := s.connect()
 	c.send("a login user1 pass1\r\nb noop\r\nc noop\r\nd append {3+}\r\nabc\r\ne who\r\n")
 	c.script("S: a OK\nS: b OK first\nS: c OK NOOP\nS: * 3 bytes\nS: d OK\nS: * storage\nS: e OK")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-pluto/pluto/e2e/cluster"
+	"github.com/go-pluto/pluto/e2e/survival"
 )
 
 // rawClient is a mail client that stops in the middle of things.
@@ -311,4 +312,23 @@ func TestRollingRestart(t *testing.T) {
 	idle.script(fmt.Sprintf("S*: * %d EXISTS\nC: DONE\nS*: b OK", n))
 	busy.script(fmt.Sprintf("C: z STATUS INBOX (MESSAGES UNSEEN)\nS*: * STATUS INBOX (MESSAGES %d UNSEEN 0)\nS*: z OK", n))
 	t.Logf("%d messages were stored", n)
+}
+
+// TestFailoverUnderLoad kills the nodes under working sessions, one after the other,
+// as pluto-bench failover does for longer.
+func TestFailoverUnderLoad(t *testing.T) {
+	c := ownCluster(t, cluster.Options{})
+	awaitWell(t, c, c.EU, c.EU.Worker)
+	awaitWell(t, c, c.EU, c.Storage)
+	r, err := survival.On(timeout(t, 3*time.Minute), c, survival.Options{
+		Fault: survival.Kill, Sessions: 20, Time: loadTime(t, 8*time.Second), Every: 4 * time.Second, Think: 20 * time.Millisecond, Seed: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if r.Write(&text); r.Failed() || r.Stored == 0 {
+		t.Error(text.String())
+	}
+	t.Log(text.String())
 }

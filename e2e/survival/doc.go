@@ -1,0 +1,9 @@
+// Package survival loses the nodes under the sessions of mail clients, again and
+// again, and checks that nobody notices: the command pluto-bench failover.
+//
+// A run has a system of its own on this machine (package cluster). Its clients are
+// connected to one distributor. Half of them do the workload of the 2017 evaluation and
+// store a numbered message now and then; the other half are in IDLE on the
+// mailboxes of those. Meanwhile the nodes that keep the mail are killed, stopped or
+// restarted. In the end what was acknowledged is compared with what is there.
+package survival

@@ -1,0 +1,238 @@
+package survival
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/go-pluto/pluto/bench"
+	"github.com/go-pluto/pluto/bench/imapc"
+	"github.com/go-pluto/pluto/e2e/cluster"
+)
+
+const (
+	sessionCommands = 30 // of the workload's session, before it begins another one
+	storeEvery      = 4  // commands between two numbered messages
+)
+
+// worker is a pair of clients of one user: one works, the other is in IDLE on the
+// mailbox in which the first one stores numbered messages.
+type worker struct {
+	run          *run
+	name         string
+	user         int
+	rng          *rand.Rand
+	conn, idling *imapc.Conn
+	idleTag      string
+
+	spans  []span
+	stored []string // subjects that were acknowledged
+	shown  uint32   // messages that IDLE has told of
+}
+
+// span is when a command was under way.
+type span struct{ from, to time.Time }
+
+func newWorker(r *run, i int) *worker {
+	return &worker{run: r, name: fmt.Sprintf("w%d", i), user: 1 + i%cluster.Users, rng: rand.New(rand.NewPCG(r.o.Seed, uint64(i)))}
+}
+
+func (w *worker) box() string { return w.name + "numbered" }
+
+func (w *worker) dial(ctx context.Context) (*imapc.Conn, error) {
+	conn, err := w.run.target.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, password := cluster.User(w.user)
+	if err := conn.Login(name, password); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: %w", w.name, err)
+	}
+	return conn, nil
+}
+
+// connect brings both clients to where their work begins.
+func (w *worker) connect(ctx context.Context) (err error) {
+	if w.conn, err = w.dial(ctx); err != nil {
+		return err
+	}
+	if _, err := w.conn.Do("CREATE "+w.box(), nil); err != nil {
+		return err
+	}
+	if w.idling, err = w.dial(ctx); err != nil {
+		return err
+	}
+	if err := w.idling.Select(w.box()); err != nil {
+		return err
+	}
+	w.idleTag, err = w.idling.Idle()
+	return err
+}
+
+func (w *worker) close() {
+	for _, conn := range []*imapc.Conn{w.conn, w.idling} {
+		if conn != nil {
+			conn.Close()
+		}
+	}
+}
+
+// work does the workload until ctx ends, or the connection.
+func (w *worker) work(ctx context.Context) {
+	for n := 0; ctx.Err() == nil; n++ {
+		model := bench.NewSession(w.rng, fmt.Sprintf("%ss%d", w.name, n), bench.AllForms)
+		for k := 0; k < sessionCommands && ctx.Err() == nil; k++ {
+			if !w.step(model.Next()) || k%storeEvery == 0 && !w.store() {
+				return
+			}
+			if sleep(ctx, time.Duration(w.rng.ExpFloat64()*float64(w.run.o.Think))) != nil {
+				break
+			}
+		}
+		if !w.finish(model) {
+			return
+		}
+	}
+}
+
+// timed does a command. It reports whether the connection is still good.
+func (w *worker) timed(what string, f func() error) bool {
+	from := time.Now()
+	err := f()
+	w.spans = append(w.spans, span{from, time.Now()})
+	if err != nil {
+		w.run.seen("%s: %s: %v", w.name, what, err)
+	}
+	return err == nil || imapc.IsStatus(err)
+}
+
+func (w *worker) step(st bench.Step) bool {
+	if st.Op != bench.OpAppend {
+		return w.timed(st.Op.String(), func() error { return st.Send(w.conn) })
+	}
+	m := bench.OpodisMessage(w.rng, bench.Lines{Min: 10, Max: 512, Length: 64})
+	return w.timed("APPEND", func() error {
+		_, err := w.conn.Append(st.Mailbox, "", m, w.rng.IntN(2) == 0)
+		return err
+	})
+}
+
+// store stores a numbered message.
+func (w *worker) store() bool {
+	subject := fmt.Sprintf("%s-%d", w.name, len(w.stored))
+	return w.timed("APPEND", func() error {
+		_, err := w.conn.Append(w.box(), "", []byte("Subject: "+subject+"\r\n\r\ntext\r\n"), w.rng.IntN(2) == 0)
+		if err == nil {
+			w.stored = append(w.stored, subject)
+		}
+		return err
+	})
+}
+
+// finish compares the folders of a session with what it did to them, and deletes them.
+func (w *worker) finish(model *bench.Session) bool {
+	if !w.timed("SELECT", func() error { return w.conn.Select("INBOX") }) {
+		return false
+	}
+	for name, want := range model.Messages() {
+		got := ""
+		ok := w.timed("STATUS", func() error {
+			_, err := w.conn.Do("STATUS "+imapc.Quote(name)+" (MESSAGES)", func(r *imapc.Response) {
+				if r.Name == "STATUS" {
+					got = string(r.Rest)
+				}
+			})
+			return err
+		})
+		if !strings.Contains(got, fmt.Sprintf("(MESSAGES %d)", want)) {
+			w.run.differs("%s: %s has %q, want %d messages", w.name, name, got, want)
+		}
+		if !ok || !w.timed("DELETE", func() error { _, err := w.conn.Do("DELETE "+imapc.Quote(name), nil); return err }) {
+			return false
+		}
+	}
+	return true
+}
+
+// idleWait is longer than a run.
+const idleWait = time.Hour
+
+// idle takes what IDLE tells until ctx ends.
+func (w *worker) idle(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() { w.idling.Close() })()
+	for {
+		r, err := w.idling.IdleNext(idleWait)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			w.run.seen("%s: IDLE: %v", w.name, err)
+			return
+		case r.Name == "BYE":
+			w.run.seen("%s: IDLE: BYE %s", w.name, r.Rest)
+			return
+		case r.Name == "EXISTS" && r.Num < w.shown:
+			w.run.seen("%s: IDLE tells of %d messages after %d", w.name, r.Num, w.shown)
+		case r.Name == "EXISTS":
+			w.shown = r.Num
+		}
+	}
+}
+
+// check compares the numbered messages with those that were acknowledged.
+func (w *worker) check(ctx context.Context) {
+	conn, err := w.dial(ctx)
+	if err != nil {
+		w.run.differs("%s: cannot look: %v", w.name, err)
+		return
+	}
+	defer conn.Close()
+	there := map[string]int{}
+	if err := conn.Select(w.box()); err != nil {
+		w.run.differs("%s: cannot look: %v", w.name, err)
+		return
+	}
+	_, err = conn.Do("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])", func(r *imapc.Response) {
+		_, rest, ok := strings.Cut(string(r.Rest), "Subject: ")
+		if subject, _, found := strings.Cut(rest, "\r\n"); ok && found {
+			there[subject]++
+			return
+		}
+		if v, ok := imapc.FetchItem(r.Rest, "BODY[HEADER.FIELDS (SUBJECT)]"); ok {
+			subject := strings.TrimSpace(strings.TrimPrefix(string(v.Str), "Subject: "))
+			there[strings.TrimSpace(subject)]++
+		}
+	})
+	if err != nil && len(w.stored) > 0 {
+		w.run.differs("%s: cannot look: %v", w.name, err)
+	}
+	for _, subject := range w.stored {
+		if n := there[subject]; n != 1 {
+			w.run.differs("%s: message %s is there %d times", w.name, subject, n)
+		}
+		delete(there, subject)
+	}
+	for subject, n := range there {
+		if n > 1 {
+			w.run.differs("%s: message %s, which was not acknowledged, is there %d times", w.name, subject, n)
+		}
+	}
+}
+
+// pauseAt returns how long the session had to wait because of what happened at a
+// moment: the rest of the command that was under way, or the next one.
+func (w *worker) pauseAt(at time.Time) time.Duration {
+	i := sort.Search(len(w.spans), func(i int) bool { return w.spans[i].to.After(at) })
+	if i == len(w.spans) {
+		return 0
+	}
+	s := w.spans[i]
+	if s.from.After(at) {
+		return s.to.Sub(s.from)
+	}
+	return s.to.Sub(at)
+}
