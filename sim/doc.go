@@ -19,6 +19,8 @@
 //   - Snapshots: a log is cut although somebody lacks what goes, and whoever does
 //     loads the accounts of another replica, piece by piece, between everything
 //     else that happens (load.go).
+//   - Lost disks: the others evict a replica, and it joins again with an empty
+//     disk and another identity (evict.go).
 //
 // # Scripts
 //
