@@ -107,8 +107,8 @@ func (k *Tokens) HeardPeer(o Origin, c Checkpoint) (kept bool, dropped []Time, c
 // else had of it. Nothing is certain any more of clients that come from there: the
 // lost operations are none that replicas could tell them about.
 func (k *Tokens) Evicted(slot Slot, o Origin) (changed bool) {
-	if p := k.peers[slot]; p != nil && p.origin != o {
-		return false // another one has taken its place
+	if p := k.peers[slot]; p != nil && (p.origin != o || p.since == maxTime) {
+		return false // another one has taken its place, or it is known
 	}
 	k.incarnation(slot, o, maxTime)
 	return true

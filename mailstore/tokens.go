@@ -179,10 +179,14 @@ func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
 	defer r.store.leave()
 	k := &r.tokens
 	k.mu.Lock()
-	if k.tokens.Evicted(slot, o) {
+	changed := k.tokens.Evicted(slot, o)
+	if changed {
 		k.renew(r.keys, slot)
 	}
 	k.mu.Unlock()
+	if !changed {
+		return nil
+	}
 	if err := errors.Join(r.writeTokens(), r.flushed()); err != nil {
 		return fmt.Errorf("note that %v is evicted: %w", o, err)
 	}

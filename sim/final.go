@@ -23,6 +23,7 @@ func (w *World) finish() error {
 	if err := w.settle(); err != nil || w.violation != nil {
 		return err
 	}
+	w.settled()
 	if err := w.agree(false); err != nil || w.violation != nil {
 		return err
 	}
@@ -38,9 +39,17 @@ func (w *World) finish() error {
 	return w.restartAll()
 }
 
+// settled says that from now on nothing may be missing: until replicas that were
+// away have come up, they may show what others have removed, with its content.
+func (w *World) settled() {
+	w.final = true
+	for _, n := range w.nodes {
+		n.changed = true
+	}
+}
+
 // heal starts all replicas and connects them.
 func (w *World) heal() error {
-	w.final = true
 	clear(w.blocked)
 	for _, n := range w.nodes {
 		n.changed = true

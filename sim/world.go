@@ -34,7 +34,7 @@ type World struct {
 	keepTrace bool
 	stats     Stats
 	violation *Violation
-	final     bool // all faults are over
+	final     bool // all faults are over, and everybody has everything
 
 	plant fakeFault
 }
