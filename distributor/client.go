@@ -38,10 +38,10 @@ type client struct {
 	id       string // what the client said with ID
 
 	// After login.
-	writeBy    time.Time     // the write deadline of the relay, which owns it
-	compressed atomic.Bool   // the client has been told to compress
-	deflater   *deflater     // compresses what is written, if not nil; the relay's
-	inflater   io.ReadCloser // undoes what the client does; of the goroutine that reads
+	writeBy    time.Time   // the write deadline of the relay, which owns it
+	compressed atomic.Bool // the client has been told to compress
+	deflater   *deflater   // compresses what is written, if not nil; the relay's
+	inflater   *inflater   // undoes what the client does; of the goroutine that reads
 
 	mu       sync.Mutex // guards what follows, for drain
 	draining bool

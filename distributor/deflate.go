@@ -12,7 +12,7 @@ import (
 )
 
 // Compression lives here and not with the session (RFC 4978): what both ends
-// remember of the stream survives the node. A client costs about 60 KiB then: the
+// remember of the stream survives the node. A client costs about 48 KiB then: the
 // window that it compresses with, which is fixed, and the end of what it was sent.
 
 // deflater compresses what a client is sent. It keeps no state but the end of the
@@ -66,7 +66,7 @@ func (c *client) read(p []byte) (int, error) {
 	// It was told to compress while this waited, hence has done so: what came
 	// before it was told has been read before.
 	begun := bytes.NewReader(bytes.Clone(p[:n]))
-	c.inflater = flate.NewReaderOpts(io.MultiReader(begun, patientReader{c}), flate.WithPartialBlock())
+	c.inflater = newInflater(io.MultiReader(begun, patientReader{c}))
 	return c.inflater.Read(p)
 }
 
