@@ -191,9 +191,9 @@ func shortfalls(t *testing.T, n *cluster.Node) string {
 	return m[1]
 }
 
-// TestAckPeers0: an OK means this disk and nothing more. A worker that is cut off
-// from everybody gives it at once; what it acknowledged is there after kill -9,
-// goes to the others when it can, and is gone if the disk goes before that.
+// TestAckPeers0: an OK means this disk. A worker that is cut off from everybody
+// gives it at once; what it acknowledged is there after kill -9, and goes to the
+// others when it can.
 func TestAckPeers0(t *testing.T) {
 	c := ownCluster(t, cluster.Options{WAN: true, Ack: "AckPeers = 0"})
 	awaitPeers(t, c.EU.Worker, 2)
@@ -201,8 +201,8 @@ func TestAckPeers0(t *testing.T) {
 	ctx := timeout(t, time.Minute)
 	s := store(ctx, t, c)
 	s.more(ctx, 50)
+	s.end() // storage would go on with what is under way
 	c.EU.Worker.Kill()
-	s.end()
 	if err := c.EU.Worker.Restart(timeout(t, readyTime)); err != nil {
 		t.Fatal(err)
 	}
@@ -216,20 +216,28 @@ func TestAckPeers0(t *testing.T) {
 	c.Network.Heal()
 	s.wantAll(c, c.EU)
 	s.wantAll(c, c.US)
+}
 
+// TestAckPeers0LostDisk: an OK means this disk and nothing more. What did not get
+// to another before it was taken away is gone.
+func TestAckPeers0LostDisk(t *testing.T) {
+	c := ownCluster(t, cluster.Options{WAN: true, Ack: "AckPeers = 0"})
 	awaitPeers(t, c.EU.Worker, 2)
+	conn := dialUser(t, c, c.EU, 1)
 	c.Network.Partition(euWorker, "")
-	conn := dialUser(t, c, c.EU, ackUsers+1)
 	if _, err := conn.Append("INBOX", "", []byte("Subject: lost\r\n\r\n"), false); err != nil {
 		t.Fatal(err)
 	}
+	conn.Close()
 	destroy(t, c, map[string]*cluster.Node{euWorker: c.EU.Worker})
 	c.Network.Break(euWorker, "") // nobody sends again what was under way
 	c.Network.Heal()
-	until(t, ctx, "eu at storage", func() (bool, error) {
-		there, err := subjects(ctx, t, c, c.EU, ackUsers+1)
+	ctx := timeout(t, 30*time.Second)
+	until(t, ctx, "eu at storage, without the message", func() (bool, error) {
+		there, err := subjects(ctx, t, c, c.EU, 1)
 		return err == nil && len(there) == 0, err
 	})
+	wantTakeover(t, c.EU.Distributor, c.Storage)
 }
 
 // TestAckPeers1: an OK means one more disk. The worker's is taken away right after

@@ -35,5 +35,5 @@
 // # What AckPeers promises
 //
 // acks_test.go proves it by taking disks away right after an OK: TestAckPeers0,
-// TestAckPeers1, TestAckPeers2, TestAckStrict.
+// TestAckPeers0LostDisk, TestAckPeers1, TestAckPeers2, TestAckStrict.
 package e2e
