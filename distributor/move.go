@@ -177,7 +177,10 @@ func (r *relay) noteMove(old, session *opened, why string, took time.Duration) {
 func (r *relay) search(was Replica, until time.Time) (*opened, error) {
 	pause := retryFirst
 	for {
-		session, err := r.searchOnce(was, r.client.limits.ResumeWait, false)
+		session, err := r.searchOnce(was, r.client.limits.homeWait(), false)
+		if errors.Is(err, errBehind) { // nobody has all of it yet
+			session, err = r.searchOnce(was, r.client.limits.ResumeWait, false)
+		}
 		if errors.Is(err, errBehind) {
 			// Nobody has all that the session has seen. That is no loss if what it
 			// wrote itself is there.

@@ -2,6 +2,7 @@ package mailstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -274,6 +275,9 @@ func (m *Mailbox) store(ctx context.Context, messages []crdt.Tag, change FlagCha
 		m.s.failed = failed
 		return payload(t.site().PrepareStore(targets, change.Op, change.names()))
 	}, nil)
+	if errors.Is(err, errKnown) {
+		return m.store(ctx, messages, change)
+	}
 	return failed, err
 }
 
@@ -310,6 +314,9 @@ func (m *Mailbox) Expunge(ctx context.Context, messages []crdt.Tag) (*View, erro
 			}
 			return payload(t.site().PrepareExpunge(targets))
 		}, nil)
+	}
+	if errors.Is(err, errKnown) {
+		return m.Expunge(ctx, messages)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("expunge %q: %w", m.name, err)
@@ -351,6 +358,9 @@ func (m *Mailbox) Copy(ctx context.Context, messages []crdt.Tag, to string) (App
 		out.UIDs = newUIDs(p)
 		return p, err
 	}, func(t *tx) error { return t.announce(dst) })
+	if errors.Is(err, errKnown) {
+		return m.Copy(ctx, messages, to)
+	}
 	if err != nil {
 		return Appended{}, fmt.Errorf("copy from %q to %q: %w", m.name, to, err)
 	}
@@ -416,6 +426,9 @@ func (m *Mailbox) Move(ctx context.Context, messages []crdt.Tag, to string) (App
 			out.Source = sources(p, messages)
 			return p, nil
 		}, func(t *tx) error { return t.announce(dst) })
+	}
+	if errors.Is(err, errKnown) {
+		return m.Move(ctx, messages, to)
 	}
 	if err != nil {
 		return Appended{}, nil, fmt.Errorf("move from %q to %q: %w", m.name, to, err)

@@ -2,6 +2,7 @@ package mailstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -107,6 +108,9 @@ func (s *Account) named(ctx context.Context, what, name string, prepare func(*tx
 	d, err := s.replayed(ctx, nil)
 	if d == nil && err == nil {
 		err = s.change(ctx, prepare, nil)
+	}
+	if errors.Is(err, errKnown) {
+		return s.named(ctx, what, name, prepare)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", what, name, err)
@@ -256,6 +260,9 @@ func (s *Account) add(ctx context.Context, name string, messages []NewMessage,
 		}
 		return after(t, box)
 	})
+	if errors.Is(err, errKnown) {
+		return s.add(ctx, name, messages, prepare, after)
+	}
 	if err == nil {
 		// From here on the messages are there, whatever becomes of the OK: a
 		// Discard must not take their contents away.

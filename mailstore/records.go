@@ -320,6 +320,24 @@ func (s *Account) replayed(ctx context.Context, look func(*tx, *done) error) (*d
 	return d, s.a.r.acknowledged(ctx, &commit{own: d.last})
 }
 
+// errKnown says that the first attempt at a change has arrived while the second one
+// was prepared: it is answered and not made.
+var errKnown = errors.New("change has been made before")
+
+// unknown returns errKnown if a change that is made again is recorded by now. What
+// was looked at before the account was locked may be out of date: an operation that
+// knows of its first attempt would not replace what that added. Under a.mu.
+func (s *Account) unknown(t *tx) error {
+	if s.attempt == 0 {
+		return nil
+	}
+	list, err := t.recordsOf(s.session)
+	if err == nil && find(list, s.command, s.index, t.a.r.self.Origin) != nil {
+		err = errKnown
+	}
+	return err
+}
+
 // answer makes of what a COPY, MOVE or APPEND did what it returned.
 func (d *done) answer(t *tx) (Appended, error) {
 	b, err := t.peek(d.box)

@@ -378,3 +378,32 @@ func (n *node) entriesOf(kind byte) (count int) {
 	}
 	return count
 }
+
+// TestFirstAttemptArrivesMeanwhile: the first attempt comes between the look at what
+// is recorded and the change itself. It is not made twice.
+func TestFirstAttemptArrivesMeanwhile(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	id := newSessionID()
+	sa := a.sessionAs(id)
+	sa.Command(7)
+	uid := mustAppend(t, sa, "INBOX", "mail")
+	sb := b.sessionAs(id)
+	sb.Command(7)
+	sb.Attempt(1)
+	b.pull(a) // after the look
+	if _, err := sb.commit(ctxOf(t), func(x *tx) ([]crdt.Payload, error) {
+		added, err := x.adopt([]NewMessage{stageIn(ctxOf(t), t, sb, []byte("mail"))})
+		if err != nil {
+			return nil, err
+		}
+		return payload(x.site().PrepareAppend(crdt.Inbox, added, true))
+	}, nil); !errors.Is(err, errKnown) {
+		t.Errorf("made again: %v", err)
+	}
+	if got := mustAppend(t, sb, "INBOX", "mail"); got != uid {
+		t.Errorf("answered with %d, not %d", got, uid)
+	}
+	if got := mustSelect(t, sb, "INBOX").View().Len(); got != 1 {
+		t.Errorf("%d messages", got)
+	}
+}

@@ -210,6 +210,9 @@ func (s *Account) apply(prepare func(*tx) ([]crdt.Payload, error), after func(*t
 		t = s.a.begin()
 		payloads, err = prepare(t)
 	}
+	if err == nil && len(payloads) > 0 {
+		err = s.unknown(t)
+	}
 	if err != nil {
 		return c, err
 	}
