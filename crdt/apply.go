@@ -163,8 +163,8 @@ func (w *work) checkInstances(list []Instance) error {
 // in an era: a replica with a wrong slot must not give a UID that others give,
 // too, and every era was begun before a UID of it is given.
 func (w *work) checkIssued(era uint32, u UID) error {
-	if u.Number() == 0 || u.Number() > MaxNumber || u.Era() > era {
-		return impossible("UID %d of era %d in era %d", u.Number(), u.Era(), era)
+	if err := checkUID(era, u); err != nil {
+		return err
 	}
 	if slot := w.op.Time.Slot(); u.slot() != slot {
 		return impossible("UID %d of slot %d issued by slot %d", u, u.slot(), slot)
@@ -172,12 +172,24 @@ func (w *work) checkIssued(era uint32, u UID) error {
 	return nil
 }
 
-func (w *work) checkAdded(era uint32, a *Added) error {
-	if a.Size > maxSize {
-		return impossible("message of %d bytes", a.Size)
+func checkUID(era uint32, u UID) error {
+	if u.Number() == 0 || u.Number() > MaxNumber || u.Era() > era {
+		return impossible("UID %d of era %d in era %d", u.Number(), u.Era(), era)
 	}
+	return nil
+}
+
+func (w *work) checkAdded(era uint32, a *Added) error {
 	if err := w.checkIssued(era, a.UID); err != nil {
 		return err
+	}
+	return a.check()
+}
+
+// check is about all but the UID.
+func (a *Added) check() error {
+	if a.Size > maxSize {
+		return impossible("message of %d bytes", a.Size)
 	}
 	return checkFlags(a.Flags)
 }

@@ -251,6 +251,7 @@ func (r *reader) added() Added {
 const (
 	withBody = 1 << iota
 	withHold // Hold follows
+	areMoved
 )
 
 func (p *Append) encode(w *writer) {
@@ -261,6 +262,9 @@ func (p *Append) encode(w *writer) {
 	}
 	if p.Hold > 0 {
 		how |= withHold
+	}
+	if p.Moved {
+		how |= areMoved
 	}
 	w.byte(how)
 	if p.Hold > 0 {
@@ -275,10 +279,10 @@ func (p *Append) encode(w *writer) {
 func (p *Append) decode(r *reader) {
 	p.Box = MailboxID(r.fixed())
 	how := r.byte()
-	if how&^(withBody|withHold) != 0 {
+	if how&^(withBody|withHold|areMoved) != 0 {
 		r.fail(errNumber)
 	}
-	p.NewBody = how&withBody != 0
+	p.NewBody, p.Moved = how&withBody != 0, how&areMoved != 0
 	if how&withHold != 0 {
 		p.Hold = r.uint32()
 	}

@@ -216,23 +216,40 @@ func DecodeMailbox(data []byte) (*Mailbox, error) {
 // AppendBinary appends the encoding of a to dst.
 func (a *Account) AppendBinary(dst []byte) []byte {
 	w := writer{b: dst}
-	w.byte(recordVersion)
+	version := byte(recordVersion)
+	if a.Home.Time != 0 {
+		version = movedVersion
+	}
+	w.byte(version)
 	w.uint(uint64(a.Login.Time))
 	w.string(a.Login.Value)
 	w.bool(a.Provisioned)
 	w.uint(uint64(a.Epoch))
 	w.vector(a.Vector)
 	w.uint(uint64(a.Replays))
+	if version == movedVersion {
+		w.uint(uint64(a.Home.Time))
+		w.string(a.Home.Value)
+		w.string(a.Target)
+	}
 	return w.b
 }
+
+// movedVersion is the version of the record of an account that was moved: it says
+// where to. Others are written as before, so that earlier versions read them.
+const movedVersion = recordVersion + 1
 
 // DecodeAccount reads what [Account.AppendBinary] wrote; an error wraps
 // [ErrVersion] or [ErrMalformed].
 func DecodeAccount(b []byte) (*Account, error) {
 	r := reader{b: b}
-	r.version(recordVersion)
+	moved := len(b) > 0 && b[0] == movedVersion
+	r.version(movedVersion)
 	a := &Account{Login: Register[string]{Time(r.uint()), r.string()}, Provisioned: r.bool(), Epoch: r.uint32()}
 	a.Vector, a.Replays = r.vector(), r.uint32()
+	if moved {
+		a.Home, a.Target = Register[string]{Time(r.uint()), r.string()}, r.string()
+	}
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode account: %w", err)
 	}

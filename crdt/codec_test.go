@@ -44,7 +44,7 @@ func drawVC(t *rapid.T) VC {
 }
 
 func drawPayload(t *rapid.T) Payload {
-	switch kind(rapid.IntRange(int(kindAppend), int(kindAnnotate)).Draw(t, "kind")) {
+	switch kind(rapid.IntRange(int(kindAppend), int(kindSetHome)).Draw(t, "kind")) {
 	case kindAppend:
 		return rapid.Ptr(rapid.Make[Append](), false).Draw(t, "payload")
 	case kindStore:
@@ -71,6 +71,8 @@ func drawPayload(t *rapid.T) Payload {
 		return rapid.Ptr(rapid.Make[Subscribe](), false).Draw(t, "payload")
 	case kindRenumber:
 		return rapid.Ptr(rapid.Make[Renumber](), false).Draw(t, "payload")
+	case kindSetHome:
+		return rapid.Ptr(rapid.Make[SetHome](), false).Draw(t, "payload")
 	case kindAnnotate:
 		return rapid.Ptr(rapid.Make[Annotate](), false).Draw(t, "payload")
 	case kindRaiseEpoch:
@@ -184,7 +186,7 @@ func TestNewerVersions(t *testing.T) {
 		"mailbox": func(b []byte) error { _, err := DecodeMailbox(b); return err },
 		"account": func(b []byte) error { _, err := DecodeAccount(b); return err },
 	} {
-		if err := decode([]byte{recordVersion + 1, 0, 0}); !errors.Is(err, ErrVersion) {
+		if err := decode([]byte{movedVersion + 1, 0, 0}); !errors.Is(err, ErrVersion) {
 			t.Errorf("newer %s: %v", name, err)
 		}
 		if err := decode([]byte{0}); !errors.Is(err, ErrMalformed) {

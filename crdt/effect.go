@@ -33,7 +33,12 @@ func (p *Append) check(w *work) error {
 		return impossible("hidden for %d ms", p.Hold)
 	}
 	for i := range p.Messages {
-		if err := w.checkAdded(era, &p.Messages[i]); err != nil {
+		m := &p.Messages[i]
+		err := w.checkAdded(era, m)
+		if p.Moved {
+			err = errors.Join(checkUID(era, m.UID), m.check())
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	kindRenumber      kind = 15
 	kindRaiseEpoch    kind = 16
 	kindAnnotate      kind = 17
+	kindSetHome       kind = 18
 )
 
 func (*Append) kind() kind        { return kindAppend }
@@ -74,6 +75,8 @@ func newPayload(k kind) Payload {
 		return new(Renumber)
 	case kindRaiseEpoch:
 		return new(RaiseEpoch)
+	case kindSetHome:
+		return new(SetHome)
 	case kindAnnotate:
 		return new(Annotate)
 	}

@@ -41,6 +41,8 @@ type Snapshot struct {
 	Login         Register[string]
 	Provisioned   bool
 	Epoch         uint32
+	Home          Register[string]
+	Target        string
 	Boxes         []*Mailbox // what is local in them is not used
 	Used          map[string]Validity
 	Subscriptions map[string]Register[bool]
@@ -182,6 +184,9 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 	a.Epoch = max(a.Epoch, snap.Epoch)
 	if l := snap.Login; l.Time != 0 && (a.Login.Time == 0 || l.Time < a.Login.Time) {
 		a.Login = l // the first binding wins
+	}
+	if snap.Home.Time > a.Home.Time {
+		a.Home, a.Target = snap.Home, snap.Target
 	}
 	if err := w.State.PutAccount(a); err != nil {
 		return err

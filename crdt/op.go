@@ -55,6 +55,7 @@ type (
 		Messages []Added
 		NewBody  bool
 		Hold     uint32
+		Moved    bool // the UIDs were given in another subnet: see SetHome
 	}
 
 	// Store changes flags of instances (those listed and all live copies that

@@ -122,6 +122,8 @@ type Account struct {
 	Epoch       uint32           // of the group that it was raised to: evictions so far (crdt.md 6.4)
 	Vector      VC               // operations of this account: what was written or applied here
 	Replays     uint32           // how many are remembered here
+	Home        Register[string] // the subnet that it lives in, if it was moved
+	Target      string           // the member there that takes it over, while it is on its way
 }
 
 // Mailbox is the record of a mailbox. It stays when the mailbox is deleted (tens

@@ -43,7 +43,7 @@ func openTestService(t *testing.T) *service {
 	subnet := config.Subnet{Name: "s", Slot: 1, Users: config.UserRange{Start: 1, End: 10}}
 	m := &member{subnet: subnet, primary: true}
 	replica, err := store.Replica(mailstore.ReplicaOptions{Subnet: "s", Slot: 1, Leader: true, Separator: '.',
-		Policy: crdt.DefaultPolicy(), Quarantined: m.present.dismiss})
+		Policy: crdt.DefaultPolicy(), Dismissed: m.present.dismiss})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		LogMaxAge:      n.opts.Config.Replication.LogMaxAge,
 		Replaces:       n.opts.Replaces != 0,
 		MaxMessageSize: int64(n.opts.Config.IMAP.MaxMessageSize),
-		Quarantined:    m.present.dismiss,
+		Dismissed:      m.present.dismiss,
 	})
 	if err != nil {
 		return nil, err

@@ -420,7 +420,11 @@ func (t *tx) install() []exposure {
 		a.checkVanished(s)
 	}
 	if t.account != nil {
+		here := !a.left()
 		a.rec = t.account
+		if here && a.left() && a.r.opts.Dismissed != nil {
+			a.r.opts.Dismissed(a.id)
+		}
 	}
 	a.filed = a.filed || t.filed
 	var out []exposure

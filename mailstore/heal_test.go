@@ -138,7 +138,7 @@ func TestDamagedRecord(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			a, b := newNode(t, 1), newNode(t, 2)
 			var told []crdt.AccountID
-			b.set = func(o *ReplicaOptions) { o.Quarantined = func(id crdt.AccountID) { told = append(told, id) } }
+			b.set = func(o *ReplicaOptions) { o.Dismissed = func(id crdt.AccountID) { told = append(told, id) } }
 			b.reopen()
 			s := a.session()
 			for i := range 5 {

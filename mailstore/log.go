@@ -197,7 +197,7 @@ func (a *account) receive(e *causal.Entry) (*commit, error) {
 	if a.quarantined != nil {
 		return a.withhold(e, nil)
 	}
-	c, err := a.applyRemote(e, false, r.mayWrite() == nil)
+	c, err := a.applyRemote(e, false, r.mayWrite() == nil && !a.left())
 	if errors.Is(err, errFollow) {
 		r.warn("follow up an operation of a peer", err)
 		c, err = a.applyRemote(e, false, false)

@@ -272,7 +272,7 @@ func addStaged(snap *crdt.Snapshot, kind byte, name string, v []byte) error {
 		}
 		snap.Clock, snap.Vector = h.clock, h.account.Vector
 		snap.Login, snap.Provisioned = h.account.Login, h.account.Provisioned
-		snap.Epoch = h.account.Epoch
+		snap.Epoch, snap.Home, snap.Target = h.account.Epoch, h.account.Home, h.account.Target
 	case stagedMailbox:
 		b, err := crdt.DecodeMailbox(v)
 		if err != nil {

@@ -109,8 +109,8 @@ func (a *account) isolate(q *quarantine) {
 	r.store.opts.Metrics.quarantined.Inc()
 	level.Error(r.logger).Log("msg", "ALARM: account quarantined: it is not served here; see plutoctl status, and plutoctl account resync",
 		"account", a.id, "origin", q.Since.Origin, "n", q.Since.N, "damaged", q.Damaged, "err", q.Reason)
-	if r.opts.Quarantined != nil {
-		r.opts.Quarantined(a.id)
+	if r.opts.Dismissed != nil {
+		r.opts.Dismissed(a.id)
 	}
 }
 

@@ -47,9 +47,10 @@ type ReplicaOptions struct {
 	// Replaces says that this incarnation takes the slot of one that is lost,
 	// when it is made.
 	Replaces bool
-	// Quarantined is told when an account goes into quarantine: no session that
-	// is there goes on. It must not block and not call back. nil: nobody is told.
-	Quarantined func(crdt.AccountID)
+	// Dismissed is told when an account goes into quarantine or to another subnet:
+	// no session that is there goes on. It must not block and not call back. nil:
+	// nobody is told.
+	Dismissed func(crdt.AccountID)
 	// Now is the clock, for tests; nil is the system's.
 	Now func() time.Time
 	// ManualTicks leaves it to the caller to let time pass, by [Replica.Tick]:

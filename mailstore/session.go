@@ -32,7 +32,8 @@ type Account struct {
 	selects map[*Mailbox]struct{}
 	closed  bool
 
-	isolations int // of the account, when it was opened
+	moves      bool // it may change an account that lives elsewhere
+	isolations int  // of the account, when it was opened
 	entered    bool
 }
 
@@ -149,6 +150,9 @@ func (s *Account) enter(ctx context.Context) error {
 func (s *Account) admitted() error {
 	if q := s.a.quarantined; q != nil {
 		return q.err()
+	}
+	if !s.moves && s.a.left() {
+		return s.a.errLeft()
 	}
 	if s.entered && s.isolations != s.a.isolations {
 		return fmt.Errorf("%w: account %d was in quarantine; log in again", ErrUnavailable, s.a.id)

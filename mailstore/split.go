@@ -57,7 +57,7 @@ func split(payloads []crdt.Payload) [][]crdt.Payload {
 	case *crdt.Append:
 		var all []crdt.Payload
 		for part := range slices.Chunk(p.Messages, maxAdded) {
-			all = append(all, &crdt.Append{Box: p.Box, Messages: part, NewBody: p.NewBody, Hold: p.Hold})
+			all = append(all, &crdt.Append{Box: p.Box, Messages: part, NewBody: p.NewBody, Hold: p.Hold, Moved: p.Moved})
 		}
 		return whole(all)
 	default:

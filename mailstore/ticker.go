@@ -176,7 +176,7 @@ func (r *Replica) tickAccount(id crdt.AccountID, force bool) (*commit, error) {
 	defer r.release(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.load(); err != nil || a.quarantined != nil {
+	if err := a.load(); err != nil || a.quarantined != nil || a.left() {
 		return nil, err
 	}
 	t := a.begin()
