@@ -24,6 +24,7 @@ const (
 type AccountRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          uint32                 `protobuf:"varint,1,opt,name=user,proto3" json:"user,omitempty"`
+	Subnet        string                 `protobuf:"bytes,2,opt,name=subnet,proto3" json:"subnet,omitempty"` // empty: that whose range the user is in
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -65,10 +66,18 @@ func (x *AccountRequest) GetUser() uint32 {
 	return 0
 }
 
+func (x *AccountRequest) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
 type AccountPiece struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          uint32                 `protobuf:"varint,1,opt,name=user,proto3" json:"user,omitempty"`
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Subnet        string                 `protobuf:"bytes,3,opt,name=subnet,proto3" json:"subnet,omitempty"` // in the first one; empty: that whose range the user is in
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -117,6 +126,13 @@ func (x *AccountPiece) GetData() []byte {
 	return nil
 }
 
+func (x *AccountPiece) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
 type ReloadReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -157,12 +173,14 @@ var File_admin_account_proto protoreflect.FileDescriptor
 
 const file_admin_account_proto_rawDesc = "" +
 	"\n" +
-	"\x13admin/account.proto\x12\vpluto.admin\"$\n" +
+	"\x13admin/account.proto\x12\vpluto.admin\"<\n" +
 	"\x0eAccountRequest\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\rR\x04user\"6\n" +
+	"\x04user\x18\x01 \x01(\rR\x04user\x12\x16\n" +
+	"\x06subnet\x18\x02 \x01(\tR\x06subnet\"N\n" +
 	"\fAccountPiece\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\rR\x04user\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"\r\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x16\n" +
+	"\x06subnet\x18\x03 \x01(\tR\x06subnet\"\r\n" +
 	"\vReloadReply2\x90\x01\n" +
 	"\aAccount\x12D\n" +
 	"\bSnapshot\x12\x1b.pluto.admin.AccountRequest\x1a\x19.pluto.admin.AccountPiece0\x01\x12?\n" +

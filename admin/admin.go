@@ -15,6 +15,7 @@ var services = []*grpc.ServiceDesc{
 	&Verify_ServiceDesc,
 	&Account_ServiceDesc,
 	&Members_ServiceDesc,
+	&Move_ServiceDesc,
 }
 
 // maxMessage is the largest message, in bytes: a piece of a snapshot.

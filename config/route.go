@@ -101,3 +101,25 @@ func (c *Config) AllReplicas() []Replica {
 	}
 	return list
 }
+
+// ReplicasIn returns the nodes that keep a subnet, in the order of
+// [Config.Replicas]. It is empty if this file names none.
+func (c *Config) ReplicasIn(subnet string) []Replica {
+	var list []Replica
+	for _, w := range c.Workers {
+		if w.Subnet().Name == subnet {
+			list = append(list, Replica{w.Name, w.PublicMailAddr})
+		}
+	}
+	if s := c.Storage; s != nil && slices.ContainsFunc(s.Subnets, func(n Subnet) bool { return n.Name == subnet }) {
+		list = append(list, Replica{s.Name, s.PublicMailAddr})
+	}
+	for _, w := range c.Workers {
+		if w.Subnet().Name == subnet {
+			for _, p := range w.Failover {
+				list = append(list, Replica{p.Name, p.Addr})
+			}
+		}
+	}
+	return list
+}

@@ -26,6 +26,9 @@ type Options struct {
 	// Route returns the user's replicas in the order in which they are tried;
 	// none: nobody keeps that user. It may be called concurrently.
 	Route func(userID uint32) []Replica
+	// RouteIn returns those of a subnet, for users whose account was moved there.
+	// nil: there are none.
+	RouteIn func(subnet string) []Replica
 	// Replicas are those that connections are kept to from the start. Others that
 	// Route names get theirs with the first login.
 	Replicas []Replica

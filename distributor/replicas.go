@@ -143,9 +143,9 @@ func (o *opened) end() {
 	o.cancel(nil)
 }
 
-// open opens a session on the first replica that can. The error is errNoRoute,
-// errContactAdmin or errNoReplica; why each failed has been logged.
-func (r *replicas) open(ctx context.Context, list []Replica, open *tunnel.Open) (*opened, error) {
+// openFirst opens a session on the first replica that can. The error is errNoRoute,
+// errContactAdmin, errNoReplica or a *movedError; why each failed has been logged.
+func (r *replicas) openFirst(ctx context.Context, list []Replica, open *tunnel.Open) (*opened, error) {
 	if len(list) == 0 {
 		return nil, errNoRoute
 	}
@@ -159,7 +159,7 @@ func (r *replicas) open(ctx context.Context, list []Replica, open *tunnel.Open) 
 			}
 			return session, nil
 		}
-		if errors.Is(err, errContactAdmin) {
+		if moved := (*movedError)(nil); errors.Is(err, errContactAdmin) || errors.As(err, &moved) {
 			return nil, err
 		}
 		level.Warn(r.log).Log("msg", "replica cannot open a session", "replica", which.Name, "user", open.UserId, "err", err)
@@ -227,6 +227,9 @@ func refusal(m *tunnel.Refused) error {
 		return fmt.Errorf("%w: %s", errBehind, m.GetText())
 	case tunnel.Refused_NOT_RESUMABLE:
 		return fmt.Errorf("%w: %s", errNotResumable, m.GetText())
+	}
+	if m.GetReason() == tunnel.Refused_MOVED || m.GetReason() == tunnel.Refused_ON_ITS_WAY {
+		return &movedError{m.GetSubnet()}
 	}
 	return fmt.Errorf("%w (%s): %s", errRefused, m.GetReason(), m.GetText())
 }

@@ -13,4 +13,5 @@ func (n *Node) registerAdmin(s *grpc.Server) {
 	admin.RegisterVerifyServer(s, &verifyService{node: n})
 	admin.RegisterAccountServer(s, &accountService{node: n})
 	admin.RegisterMembersServer(s, &memberService{node: n})
+	admin.RegisterMoveServer(s, &moveService{node: n})
 }

@@ -31,7 +31,7 @@ func (n *Node) memberOf(user uint32) (*member, error) {
 
 // Snapshot implements admin.AccountServer.
 func (s *accountService) Snapshot(req *admin.AccountRequest, stream grpc.ServerStreamingServer[admin.AccountPiece]) error {
-	m, err := s.node.memberOf(req.GetUser())
+	m, err := s.node.in(req.GetSubnet(), req.GetUser())
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *accountService) Reload(stream grpc.ClientStreamingServer[admin.AccountP
 	if err != nil {
 		return err
 	}
-	m, err := s.node.memberOf(first.GetUser())
+	m, err := s.node.in(first.GetSubnet(), first.GetUser())
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,8 @@ func accountStatus(err error) error {
 	code := codes.Internal
 	switch {
 	case errors.Is(err, mailstore.ErrUnavailable), errors.Is(err, mailstore.ErrWithheld), errors.Is(err, mailstore.ErrLoading):
+		code = codes.FailedPrecondition
+	case errors.Is(err, mailstore.ErrCannot):
 		code = codes.FailedPrecondition
 	case errors.Is(err, mailstore.ErrPiece):
 		code = codes.InvalidArgument

@@ -31,13 +31,19 @@ func (s *service) run(ctx context.Context, open *tunnel.Open, conn *tunnel.Conn)
 		return fmt.Errorf("%w: a session ID has 16 bytes, not %d", tunnel.ErrProtocol, len(open.GetSession()))
 	}
 	logger := log.With(s.logger, "user", open.GetUserId(), "session", hex.EncodeToString(session[:4]), "remote", open.GetRemote())
-	account, refusal := s.open(ctx, open, session, conn.Leased)
+	m, refusal := s.find(open.GetUserId(), open.GetSubnet())
+	var account account
+	if refusal == nil {
+		account, refusal = s.openOn(ctx, m, open, session, conn.Leased)
+	}
+	if refusal != nil && refusal.moved != "" {
+		return conn.Moved(refusal.moved)
+	}
 	if refusal != nil {
 		level.Warn(logger).Log("msg", "session refused", "reason", refusal.reason, "err", refusal.err)
 		return conn.Refuse(refusal.reason, refusal.err.Error())
 	}
 	defer account.Close()
-	m := s.memberFor(open.GetUserId())
 	defer m.group.Session(crdt.AccountID(open.GetUserId()))()
 	ctx, leave := m.present.enter(ctx, crdt.AccountID(open.GetUserId()))
 	defer leave()
@@ -73,38 +79,44 @@ func sessionID(b []byte) (id imap.SessionID, ok bool) {
 type refusal struct {
 	reason tunnel.Refused_Reason
 	err    error
+	moved  string // MOVED: the subnet where the account lives
 }
 
 // open finds the user's replica and opens the account, whose every commit asks
 // fence first.
 func (s *service) open(ctx context.Context, open *tunnel.Open, session imap.SessionID, fence func() error) (account, *refusal) {
-	m := s.memberFor(open.GetUserId())
-	if m == nil {
-		return account{}, &refusal{tunnel.Refused_WRONG_NODE, fmt.Errorf("user %d is not kept here", open.GetUserId())}
+	m, refusal := s.find(open.GetUserId(), open.GetSubnet())
+	if refusal != nil {
+		return account{}, refusal
 	}
+	return s.openOn(ctx, m, open, session, fence)
+}
+
+// openOn is open with a replica that is known.
+func (s *service) openOn(ctx context.Context, m *member, open *tunnel.Open, session imap.SessionID, fence func() error) (account, *refusal) {
 	if err := m.mayServe(); err != nil {
-		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+		return account{}, &refusal{reason: tunnel.Refused_UNAVAILABLE, err: err}
 	}
 	if open.GetCheckpoint() == nil { // otherwise it says what has to be here
 		if err := m.catchUp(ctx, crdt.AccountID(open.GetUserId())); err != nil {
-			return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+			return account{}, &refusal{reason: tunnel.Refused_UNAVAILABLE, err: err}
 		}
 	}
 	if err := fence(); err != nil {
-		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+		return account{}, &refusal{reason: tunnel.Refused_UNAVAILABLE, err: err}
 	}
 	a, err := openAccount(ctx, m.replica, imap.UserID(open.GetUserId()), open.GetLogin(), session)
 	switch {
 	case errors.Is(err, imap.ErrContactAdmin):
-		return account{}, &refusal{tunnel.Refused_CONTACT_ADMIN, err}
+		return account{}, &refusal{reason: tunnel.Refused_CONTACT_ADMIN, err: err}
 	case err != nil:
-		return account{}, &refusal{tunnel.Refused_UNAVAILABLE, err}
+		return account{}, &refusal{reason: tunnel.Refused_UNAVAILABLE, err: err}
 	}
 	a.Fence(fence)
 	a.SetQuota(s.quotaOf(open))
 	if err := a.awaitPast(ctx, open); err != nil {
 		a.Close()
-		return account{}, &refusal{tunnel.Refused_BEHIND, err}
+		return account{}, &refusal{reason: tunnel.Refused_BEHIND, err: err}
 	}
 	return a, nil
 }

@@ -146,8 +146,12 @@ func (s *Account) importStep(ctx context.Context, step func(*tx) ([]crdt.Payload
 // boxes creates all mailboxes that there ever were: a name that is used again must
 // not get a UIDVALIDITY that it had.
 func (in *arrival) boxes(t *tx) ([]crdt.Payload, error) {
-	if t.a.rec.Home.Time != 0 && t.a.rec.Home.Value == t.a.r.opts.Subnet {
+	switch rec := t.a.rec; {
+	case rec.Home.Time == 0:
+	case !t.a.left():
 		return nil, ErrNotEmpty
+	default:
+		return nil, fmt.Errorf("%w: the account has lived in %s before, and its remains are there", ErrCannot, t.a.r.opts.Subnet)
 	}
 	p := new(crdt.CreateMailbox)
 	for _, b := range in.snap.Boxes {

@@ -80,5 +80,5 @@ func (a *account) errLeft() error {
 	return fmt.Errorf("%w: account %d has moved to %s", ErrUnavailable, a.id, a.rec.Home.Value)
 }
 
-// ErrNotEmpty is returned by Import for an account that is in use here.
-var ErrNotEmpty = errors.New("the account is in use in this subnet")
+// ErrNotEmpty is returned by Import for an account that lives here already.
+var ErrNotEmpty = errors.New("the account lives in this subnet already")

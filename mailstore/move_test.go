@@ -131,6 +131,9 @@ func TestMove(t *testing.T) {
 			t.Errorf("home is %q, %v, %v", home, target, err)
 		}
 	}
+	if err := a1.Import(ctxOf(t), testUser, "b1", pieces); !errors.Is(err, ErrCannot) {
+		t.Errorf("import where it came from: %v", err)
+	}
 	// The old subnet as it would look: what it has is still there.
 	want := func() string {
 		back := a2.mover(testUser)

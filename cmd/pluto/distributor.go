@@ -92,6 +92,7 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 		Auth:     auth.Measured(users, auth.NewMetrics(registry)),
 		Throttle: auth.NewThrottle(auth.ThrottleOptions{MaxAddress: maxAddressDelay, MaxQueue: maxAddressQueue}),
 		Route:    func(user uint32) []distributor.Replica { return replicas(cfg.Replicas(user)) },
+		RouteIn:  func(subnet string) []distributor.Replica { return replicas(cfg.ReplicasIn(subnet)) },
 		Replicas: replicas(cfg.AllReplicas()),
 		DialTLS: func(r distributor.Replica) *tls.Config {
 			return identity.ClientTLS(r.Name, crypto.RoleWorker, crypto.RoleStorage)

@@ -37,6 +37,7 @@ var commands = []command{
 	resyncCommand,
 	memberListCommand,
 	memberEvictCommand,
+	moveCommand,
 	hashCommand,
 	versionCommand,
 }

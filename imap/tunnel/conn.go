@@ -241,6 +241,11 @@ func (c *Conn) Refuse(reason Refused_Reason, text string) error {
 	return c.send(&Down{Message: &Down_Refused{Refused: &Refused{Reason: reason, Text: text}}})
 }
 
+// Moved refuses the session because the account lives in another subnet.
+func (c *Conn) Moved(subnet string) error {
+	return c.send(&Down{Message: &Down_Refused{Refused: &Refused{Reason: Refused_MOVED, Subnet: subnet, Text: "the account has moved to " + subnet}}})
+}
+
 func (c *Conn) send(m *Down) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()

@@ -30,6 +30,8 @@ const (
 	Refused_WRONG_NODE    Refused_Reason = 3 // this node does not keep that user
 	Refused_BEHIND        Refused_Reason = 4 // it lacks changes that the session has seen
 	Refused_NOT_RESUMABLE Refused_Reason = 5 // nobody can go on with this session
+	Refused_MOVED         Refused_Reason = 6 // the account lives in another subnet
+	Refused_ON_ITS_WAY    Refused_Reason = 7 // it will live in another subnet soon; try again
 )
 
 // Enum value maps for Refused_Reason.
@@ -41,6 +43,8 @@ var (
 		3: "WRONG_NODE",
 		4: "BEHIND",
 		5: "NOT_RESUMABLE",
+		6: "MOVED",
+		7: "ON_ITS_WAY",
 	}
 	Refused_Reason_value = map[string]int32{
 		"UNSPECIFIED":   0,
@@ -49,6 +53,8 @@ var (
 		"WRONG_NODE":    3,
 		"BEHIND":        4,
 		"NOT_RESUMABLE": 5,
+		"MOVED":         6,
+		"ON_ITS_WAY":    7,
 	}
 )
 
@@ -306,6 +312,7 @@ type Open struct {
 	Tls           bool                   `protobuf:"varint,7,opt,name=tls,proto3" json:"tls,omitempty"`
 	QuotaStorage  *uint64                `protobuf:"varint,10,opt,name=quota_storage,json=quotaStorage,proto3,oneof" json:"quota_storage,omitempty"` // bytes that the user may have, 0: no limit; absent: as for all users
 	QuotaMessages *uint64                `protobuf:"varint,11,opt,name=quota_messages,json=quotaMessages,proto3,oneof" json:"quota_messages,omitempty"`
+	Subnet        string                 `protobuf:"bytes,12,opt,name=subnet,proto3" json:"subnet,omitempty"`                    // where the account lives, if it was moved; empty: where its user ID belongs
 	ClientId      string                 `protobuf:"bytes,8,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"` // RFC 2971 parameters given before login, for quirks; may be empty
 	// Of a session that is resumed:
 	Attempt          uint32 `protobuf:"varint,15,opt,name=attempt,proto3" json:"attempt,omitempty"`                                           // how often it has moved, this time included
@@ -408,6 +415,13 @@ func (x *Open) GetQuotaMessages() uint64 {
 		return *x.QuotaMessages
 	}
 	return 0
+}
+
+func (x *Open) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
 }
 
 func (x *Open) GetClientId() string {
@@ -1005,6 +1019,7 @@ type Refused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        Refused_Reason         `protobuf:"varint,1,opt,name=reason,proto3,enum=pluto.tunnel.Refused_Reason" json:"reason,omitempty"`
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Subnet        string                 `protobuf:"bytes,3,opt,name=subnet,proto3" json:"subnet,omitempty"` // MOVED: which one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1049,6 +1064,13 @@ func (x *Refused) GetReason() Refused_Reason {
 func (x *Refused) GetText() string {
 	if x != nil {
 		return x.Text
+	}
+	return ""
+}
+
+func (x *Refused) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
 	}
 	return ""
 }
@@ -1149,7 +1171,7 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\x04ping\x18\x03 \x01(\v2\x12.pluto.tunnel.PingH\x00R\x04ping\x12+\n" +
 	"\x05close\x18\x04 \x01(\v2\x13.pluto.tunnel.CloseH\x00R\x05close\x12\x12\n" +
 	"\x04beat\x18\x05 \x01(\x06R\x04beatB\t\n" +
-	"\amessage\"\xf4\x03\n" +
+	"\amessage\"\x8c\x04\n" +
 	"\x04Open\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\rR\x06userId\x12\x14\n" +
 	"\x05login\x18\x02 \x01(\tR\x05login\x12\x18\n" +
@@ -1162,7 +1184,8 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\x03tls\x18\a \x01(\bR\x03tls\x12(\n" +
 	"\rquota_storage\x18\n" +
 	" \x01(\x04H\x00R\fquotaStorage\x88\x01\x01\x12*\n" +
-	"\x0equota_messages\x18\v \x01(\x04H\x01R\rquotaMessages\x88\x01\x01\x12\x1b\n" +
+	"\x0equota_messages\x18\v \x01(\x04H\x01R\rquotaMessages\x88\x01\x01\x12\x16\n" +
+	"\x06subnet\x18\f \x01(\tR\x06subnet\x12\x1b\n" +
 	"\tclient_id\x18\b \x01(\tR\bclientId\x12\x18\n" +
 	"\aattempt\x18\x0f \x01(\rR\aattempt\x12\x12\n" +
 	"\x04sent\x18\x10 \x01(\x04R\x04sent\x12\x1c\n" +
@@ -1200,10 +1223,11 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\x04Pong\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x1c\n" +
 	"\x06Window\x12\x12\n" +
-	"\x04read\x18\x01 \x01(\x04R\x04read\"\xc1\x01\n" +
+	"\x04read\x18\x01 \x01(\x04R\x04read\"\xf5\x01\n" +
 	"\aRefused\x124\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1c.pluto.tunnel.Refused.ReasonR\x06reason\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"l\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x16\n" +
+	"\x06subnet\x18\x03 \x01(\tR\x06subnet\"\x87\x01\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vUNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vUNAVAILABLE\x10\x01\x12\x11\n" +
@@ -1212,7 +1236,10 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"WRONG_NODE\x10\x03\x12\n" +
 	"\n" +
 	"\x06BEHIND\x10\x04\x12\x11\n" +
-	"\rNOT_RESUMABLE\x10\x05\"\x82\x01\n" +
+	"\rNOT_RESUMABLE\x10\x05\x12\t\n" +
+	"\x05MOVED\x10\x06\x12\x0e\n" +
+	"\n" +
+	"ON_ITS_WAY\x10\a\"\x82\x01\n" +
 	"\n" +
 	"Checkpoint\x12\x1a\n" +
 	"\bconsumed\x18\x01 \x01(\x04R\bconsumed\x12\x14\n" +

@@ -1,0 +1,52 @@
+package distributor
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-pluto/pluto/imap/tunnel"
+)
+
+// A login waits for an account that is on its way to another subnet, and finds it there.
+func TestMovedAccount(t *testing.T) {
+	var asked atomic.Int32
+	old := startNode(t, func(_ context.Context, open *tunnel.Open, c *tunnel.Conn) error {
+		if open.GetSubnet() != "" {
+			t.Errorf("asked for %q where the user belongs", open.GetSubnet())
+		}
+		if asked.Add(1) <= 2 {
+			return c.Refuse(tunnel.Refused_ON_ITS_WAY, "on its way")
+		}
+		return c.Moved("subnet-2")
+	})
+	session := fakeSession("new")
+	there := startNode(t, func(ctx context.Context, open *tunnel.Open, c *tunnel.Conn) error {
+		if open.GetSubnet() != "subnet-2" {
+			t.Errorf("asked for %q", open.GetSubnet())
+		}
+		return session(ctx, open, c)
+	})
+	s := startServer(t, func(o *Options) {
+		o.RouteIn = func(subnet string) []Replica {
+			if subnet != "subnet-2" {
+				return nil
+			}
+			return []Replica{there.replica("new")}
+		}
+	}, old.replica("old"))
+	c := s.login()
+	c.send("b NOOP\r\n")
+	c.expect("b OK")
+	if n := asked.Load(); n != 3 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// An account that nobody finds is a matter for the administrator.
+func TestMovedNowhere(t *testing.T) {
+	old := startNode(t, func(_ context.Context, _ *tunnel.Open, c *tunnel.Conn) error { return c.Moved("subnet-9") })
+	c := startServer(t, nil, old.replica("old")).connect()
+	c.send("a LOGIN user1 pass1\r\n")
+	c.expect("a NO [CONTACTADMIN]")
+}
