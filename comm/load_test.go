@@ -245,3 +245,26 @@ func TestGiveIsPaced(t *testing.T) {
 		t.Errorf("%d bytes in %v", bytes, time.Since(began))
 	}
 }
+
+// TestDeadPeerKeepsNothing: a member that is away for longer than the log reaches
+// back does not keep what is to be deleted, also after a restart of the others.
+func TestDeadPeerKeepsNothing(t *testing.T) {
+	c := newCluster(t, "w1", "w2", "st")
+	c.startAll(cutting)
+	c.connected("w1", "w2", "st")
+	w1 := c.nodes["w1"]
+	c.await(w1.commit(10), "w2", "st")
+	c.eventually("st is known to have it", func() bool { return w1.store.LastStable().Get(1) == 1 })
+	c.nodes["st"].stop()
+	last := w1.commit(10)
+	c.await(last, "w2")
+	w1.store.TrimLog(w1.store.Logged())
+	c.eventually("nothing is kept for st", func() bool { return w1.store.LastExpendable().Has(last) })
+	w1.stop()
+	c.start("w1", cutting)
+	more := w1.commit(10)
+	c.eventually("nothing is kept for st after a restart", func() bool { return w1.store.LastExpendable().Has(more) })
+	if w1.store.LastStable().Has(last) {
+		t.Error("stable although st lacks it")
+	}
+}

@@ -1401,6 +1401,7 @@ type Record struct {
 	Highest       uint64                 `protobuf:"varint,4,opt,name=highest,proto3" json:"highest,omitempty"`      // largest number seen of an operation of that origin
 	Confirmed     uint64                 `protobuf:"fixed64,5,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // the own incarnation whose slot this peer has confirmed
 	Sure          []byte                 `protobuf:"bytes,6,opt,name=sure,proto3" json:"sure,omitempty"`             // version vector of what it has surely applied, for stability
+	Beyond        bool                   `protobuf:"varint,7,opt,name=beyond,proto3" json:"beyond,omitempty"`        // it was heard to lack what is no longer in the log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1475,6 +1476,13 @@ func (x *Record) GetSure() []byte {
 		return x.Sure
 	}
 	return nil
+}
+
+func (x *Record) GetBeyond() bool {
+	if x != nil {
+		return x.Beyond
+	}
+	return false
 }
 
 var File_comm_receiver_proto protoreflect.FileDescriptor
@@ -1583,14 +1591,15 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\vunix_millis\x18\x03 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
 	"\x06answer\x18\x04 \x01(\x04R\x06answer\x120\n" +
-	"\bstanding\x18\x05 \x01(\v2\x14.pluto.comm.StandingR\bstanding\"\x94\x01\n" +
+	"\bstanding\x18\x05 \x01(\v2\x14.pluto.comm.StandingR\bstanding\"\xac\x01\n" +
 	"\x06Record\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\x06R\x06origin\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\rR\x04slot\x12\x18\n" +
 	"\ahighest\x18\x04 \x01(\x04R\ahighest\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\x06R\tconfirmed\x12\x12\n" +
-	"\x04sure\x18\x06 \x01(\fR\x04sure2\xeb\x02\n" +
+	"\x04sure\x18\x06 \x01(\fR\x04sure\x12\x16\n" +
+	"\x06beyond\x18\a \x01(\bR\x06beyond2\xeb\x02\n" +
 	"\bReceiver\x121\n" +
 	"\tReplicate\x12\x0e.pluto.comm.Up\x1a\x10.pluto.comm.Down(\x010\x01\x124\n" +
 	"\x04Body\x12\x17.pluto.comm.BodyRequest\x1a\x11.pluto.comm.Chunk0\x01\x121\n" +

@@ -167,7 +167,7 @@ func (r *roster) admit(h *Hello, logged crdt.VC, known memory) error {
 	if rec.GetOrigin() == h.GetOrigin() {
 		next.Highest = max(has, rec.GetHighest())
 		next.Confirmed = rec.GetConfirmed()
-		next.Sure = rec.GetSure()
+		next.Sure, next.Beyond = rec.GetSure(), rec.GetBeyond()
 	}
 	if proto.Equal(rec, next) {
 		return nil
@@ -248,8 +248,9 @@ func (r *roster) heard(name string, origin crdt.Origin, n uint64) {
 	r.dirty[name] = true
 }
 
-// sure notes what a peer has surely applied. It is written to disk by save.
-func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC) {
+// sure notes what a peer has surely applied, and whether it is behind the log's
+// cut. It is written to disk by save.
+func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC, beyond bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.peers[name]
@@ -257,11 +258,11 @@ func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC) {
 		return
 	}
 	b := v.AppendBinary(nil)
-	if bytes.Equal(b, rec.GetSure()) {
+	if bytes.Equal(b, rec.GetSure()) && rec.GetBeyond() == beyond {
 		return
 	}
 	next := proto.Clone(rec).(*Record)
-	next.Sure = b
+	next.Sure, next.Beyond = b, beyond
 	r.peers[name] = next
 	r.dirty[name] = true
 }

@@ -40,6 +40,9 @@ func recallStability(core *causal.Machine, r *roster) error {
 			return fmt.Errorf("decode record of %q: %w", p.Name, err)
 		}
 		core.Remember(p.Name, crdt.Origin(rec.GetOrigin()), v)
+		if rec.GetBeyond() {
+			core.RememberBeyond(p.Name)
+		}
 	}
 	return nil
 }
@@ -49,8 +52,9 @@ func (g *Group) noteStability() {
 	for name := range g.senders {
 		g.mu.Lock()
 		origin, sure := g.core.Sure(name)
+		beyond := g.core.IsBeyond(name)
 		g.mu.Unlock()
-		g.roster.sure(name, origin, sure)
+		g.roster.sure(name, origin, sure, beyond)
 	}
 }
 

@@ -76,6 +76,37 @@ func TestRememberedBehindTheCut(t *testing.T) {
 	}
 }
 
+// TestBehindTheCutIsRemembered: who was heard to be behind the cut, and is not heard
+// of any more, keeps nothing after a restart either.
+func TestBehindTheCutIsRemembered(t *testing.T) {
+	const self, peer = crdt.Origin(1), crdt.Origin(2)
+	logged, cut := crdt.VC{}.With(self, 9), crdt.VC{}.With(self, 5)
+	m := New(Config{Self: self, Peers: []string{"peer"}}, logged, time.Unix(1, 0))
+	m.Heard("peer", peer, crdt.VC{}.With(self, 3))
+	if m.IsBeyond("peer") {
+		t.Error("beyond a cut that there is not")
+	}
+	m.SetCut(cut)
+	if m.Expendable(); !m.IsBeyond("peer") {
+		t.Error("not beyond the cut")
+	}
+	_, sure := m.Sure("peer")
+	m = New(Config{Self: self, Peers: []string{"peer"}}, logged, time.Unix(1, 0))
+	m.Remember("peer", peer, sure)
+	m.RememberBeyond("peer")
+	m.SetCut(cut)
+	if got := m.Expendable().Get(self); got != 9 {
+		t.Errorf("expendable up to %d, the only peer is behind the cut", got)
+	}
+	if got := m.Stable().Get(self); got != 3 {
+		t.Errorf("stable up to %d, the peer has 3", got)
+	}
+	m.Heard("peer", peer, crdt.VC{}.With(self, 6))
+	if m.IsBeyond("peer") {
+		t.Error("beyond the cut although it has more")
+	}
+}
+
 // TestHeardIsBounded: vectors that do not follow from each other, which no
 // correct peer tells, do not add up.
 func TestHeardIsBounded(t *testing.T) {

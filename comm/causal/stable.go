@@ -85,6 +85,22 @@ func (m *Machine) Remember(name string, origin crdt.Origin, sure crdt.VC) {
 	p.seen = presence{origin: origin, sure: sure.Clone(), pending: sure.Clone(), newest: sure.Clone()}
 }
 
+// RememberBeyond tells, after Remember, that the peer was [Machine.IsBeyond] in the
+// earlier life. The cut has not gone down since; so it is, unless it has got from
+// others what it lacked, and then it is heard of before it matters.
+func (m *Machine) RememberBeyond(name string) {
+	if p := m.peer(name); p != nil && p.seen.origin != 0 {
+		p.seen.live = true
+	}
+}
+
+// IsBeyond reports whether a peer was heard to lack what is no longer in the log
+// here.
+func (m *Machine) IsBeyond(name string) bool {
+	p := m.peer(name)
+	return p != nil && p.seen.live && m.isBeyond(p.seen.newest, p.seen.origin)
+}
+
 // Sure returns what counts of a peer for stability, and the incarnation that it
 // is of. It is to be remembered over restarts: less than it makes the stable
 // vector lower than it is, never wrong.
@@ -114,8 +130,8 @@ func (m *Machine) Stable() crdt.VC {
 // contents that it refers to. So will whoever takes the place of a member that was
 // evicted. It never goes down.
 //
-// That a peer is behind must have been heard since the start: what is remembered
-// may be older than the cut.
+// That a peer is behind must have been heard, now or in an earlier life: what is
+// remembered of it otherwise may be older than the cut.
 func (m *Machine) Expendable() crdt.VC {
 	m.expendable.Merge(m.applied(func(p *peer) bool {
 		vacant := p.seen.origin == 0 && len(p.seen.former) > 0
