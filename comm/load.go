@@ -149,7 +149,9 @@ func (g *Group) loadFrom(name string) bool {
 		return false
 	}
 	if err != nil {
-		g.step(func(_ time.Time, m *causal.Machine) { m.LoadFailed(name) })
+		if status.Code(err) != codes.Unavailable { // that is for its being out of reach
+			g.step(func(_ time.Time, m *causal.Machine) { m.LoadFailed(name) })
+		}
 		g.load.update(func(l *LoadStatus) { l.From, l.Error = "", err.Error() })
 		g.cfg.Metrics.loadFailures.WithLabelValues(g.cfg.Subnet).Inc()
 		level.Warn(s.logger).Log("msg", "accounts are not all loaded; trying again", "err", err)

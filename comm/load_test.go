@@ -158,7 +158,11 @@ func TestLoadInterrupted(t *testing.T) {
 			}
 			st := c.nodes["st"]
 			c.prepare("st").OnFeed = hook
-			c.start("st", cutting, func(cfg *comm.Config) { cfg.LoadDelay = 500 * time.Millisecond })
+			patient := func(cfg *comm.Config) { cfg.LoadDelay = 2 * time.Second }
+			if how == "giver" {
+				patient = func(cfg *comm.Config) { cfg.LoadDelay = 100 * time.Millisecond }
+			}
+			c.start("st", cutting, patient)
 			<-interrupted
 			switch how {
 			case "connection":
@@ -166,7 +170,7 @@ func TestLoadInterrupted(t *testing.T) {
 			case "loader":
 				st.crash()
 				c.prepare("st").OnFeed = hook
-				c.start("st", cutting)
+				c.start("st", cutting, patient)
 			case "giver":
 				c.nodes["w1"].stop()
 			}
