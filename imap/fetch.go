@@ -108,7 +108,7 @@ func (f *fetcher) see(spans []span) error {
 	}
 	view, _, err := f.box.mailbox.Store(f.ctx, keys, change)
 	if err == nil {
-		f.box.latest = view
+		f.box.advance(view)
 		return nil
 	}
 	if isMailError(err) { // the message can be read all the same

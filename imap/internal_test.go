@@ -181,3 +181,31 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// keywordView is a View that has only keywords.
+type keywordView struct {
+	uidView
+	keywords []string
+}
+
+func (v keywordView) Keywords() []string { return v.keywords }
+
+func TestNewKeywords(t *testing.T) {
+	b := &selection{latest: keywordView{keywords: []string{"$b"}}}
+	step := func(want bool, all ...string) {
+		t.Helper()
+		if got := b.newKeywords(); got != want || !slices.Equal(b.keywords, all) {
+			t.Fatalf("got %t %q, want %t %q", got, b.keywords, want, all)
+		}
+	}
+	step(true, "$b")
+	step(false, "$b")
+	// What only a message has that is gone, and that the client still sees.
+	b.keep(&Message{UID: 1, Keywords: []string{"$a"}})
+	step(true, "$a", "$b")
+	b.ghosts, b.latest = nil, keywordView{keywords: []string{"$c"}}
+	step(true, "$a", "$b", "$c")
+	if b.latest = (keywordView{}); !b.newKeywords("$d") {
+		t.Fatal("not told what the client makes of a message that is gone")
+	}
+}

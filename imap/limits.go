@@ -9,8 +9,9 @@ const (
 	maxNameLevels = 50   // of a mailbox name
 	maxPatterns   = 100  // of one LIST
 
-	maxKeywordBytes = 255 // of one keyword
-	maxKeywords     = 100 // in one command
+	maxKeywordBytes = 255  // of one keyword
+	maxToldKeywords = 4000 // of one mailbox, that are no more in use but were told
+	maxKeywords     = 100  // in one command
 
 	maxFetchItems  = 200 // in one FETCH
 	maxSearchDepth = 50  // of parentheses, NOT and OR

@@ -261,6 +261,12 @@ type View interface {
 	Since(old View) Changes
 }
 
+// KeywordLister is implemented by a View that knows the keywords of its messages:
+// those in use in the mailbox may be others by now.
+type KeywordLister interface {
+	Keywords() []string // sorted
+}
+
 // Changes is the difference between two views.
 type Changes struct {
 	Expunged []UID // in the older view only, rising

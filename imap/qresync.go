@@ -202,7 +202,7 @@ func (s *session) resync(known Known) (Resync, error) {
 	if r.Reset { // the mailbox is gone, as the sync will say
 		return Resync{}, ErrUnavailable
 	}
-	s.box.latest = r.View
+	s.box.advance(r.View)
 	return r, nil
 }
 

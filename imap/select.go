@@ -68,7 +68,7 @@ func newSelection(mailbox Mailbox, view View, noRecent bool) *selection {
 	b := &selection{mailbox: mailbox, readOnly: mailbox.ReadOnly(), told: view, latest: view, noRecent: noRecent}
 	b.shown = b.told.HighestModSeq()
 	b.high = b.shown
-	b.keywords = mailbox.Keywords()
+	b.newKeywords()
 	b.claim()
 	return b
 }

@@ -24,6 +24,7 @@ type selection struct {
 	shown  ModSeq
 	high   ModSeq // the largest MODSEQ told, here or by another replica
 	vector []byte // of the account, before latest was looked at
+	flags  View   // the flags in it are those that the client knows; nil: those in told
 	ghosts map[UID]ghost
 
 	saved    uidRanges // what "$" stands for (RFC 5182)
@@ -46,10 +47,31 @@ type selection struct {
 type ghost struct {
 	flags    Flags
 	keywords []string
+	modSeq   ModSeq
 }
 
 // refresh looks at the newest picture of the mailbox.
-func (b *selection) refresh() { b.latest = b.mailbox.View() }
+func (b *selection) refresh() { b.advance(b.mailbox.View()) }
+
+// advance makes a picture the newest. A message that goes with it, and whose
+// number the client still has, is kept as the client may have seen it last.
+func (b *selection) advance(v View) {
+	if v != b.latest && b.latest != b.told {
+		var m, known Message
+		for _, uid := range v.Since(b.latest).Expunged {
+			place, ok := b.told.Find(uid)
+			if !ok {
+				continue
+			}
+			i, _ := b.latest.Find(uid)
+			b.latest.At(i, &m)
+			if b.told.At(place, &known); m.Key == known.Key {
+				b.keep(&m)
+			}
+		}
+	}
+	b.latest = v
+}
 
 // message fills m with the message at a place in told, as it is now, and
 // reports whether it is still there under this UID.
@@ -67,7 +89,7 @@ func (b *selection) message(i int, m *Message) bool {
 		b.told.At(i, m)
 	}
 	if g, ok := b.ghosts[uid]; ok {
-		m.Flags, m.Keywords = g.flags, g.keywords
+		m.Flags, m.Keywords, m.ModSeq = g.flags, g.keywords, g.modSeq
 	}
 	return false
 }
@@ -75,10 +97,16 @@ func (b *selection) message(i int, m *Message) bool {
 // haunt keeps what the client did to the flags of a message that message does
 // not find.
 func (b *selection) haunt(m *Message) {
+	m.ModSeq = max(m.ModSeq+1, b.latest.HighestModSeq()) // RFC 7162 section 3.1: other flags, another MODSEQ
+	b.keep(m)
+}
+
+// keep makes a message what message returns of one that it does not find.
+func (b *selection) keep(m *Message) {
 	if b.ghosts == nil {
 		b.ghosts = make(map[UID]ghost)
 	}
-	b.ghosts[m.UID] = ghost{m.Flags, m.Keywords}
+	b.ghosts[m.UID] = ghost{m.Flags, m.Keywords, m.ModSeq}
 }
 
 // keys returns the messages at the places in spans, whatever became of them.
@@ -157,15 +185,32 @@ func (b *selection) countRecent() int {
 
 // newKeywords reports whether the mailbox has keywords that the client has not
 // been told of, and takes note of them.
-func (b *selection) newKeywords() bool {
-	now := b.mailbox.Keywords()
-	for _, k := range now {
-		if !slices.Contains(b.keywords, k) {
-			b.keywords = now
-			return true
-		}
+//
+// Those that the client was told of stay, although no message of the mailbox may
+// have them any more: one that the client still sees may. more are such that the
+// client gives to messages that are gone.
+func (b *selection) newKeywords(more ...string) bool {
+	var used []string
+	if l, ok := b.latest.(KeywordLister); ok {
+		used = l.Keywords()
+	} else {
+		used = b.mailbox.Keywords()
 	}
-	return false
+	all := append(slices.Clone(b.keywords), used...)
+	all = append(all, more...)
+	for _, g := range b.ghosts {
+		all = append(all, g.keywords...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) == len(b.keywords) {
+		return false
+	}
+	if len(all) > maxToldKeywords {
+		all = slices.Clone(used)
+	}
+	b.keywords = all
+	return true
 }
 
 // spell gives keywords the spelling that they have in this mailbox.

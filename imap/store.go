@@ -33,16 +33,21 @@ func (s *session) storeFlags(c *wire.Command, uid bool) error {
 	b.refresh()
 	st := storer{session: s, change: change, silent: silent, uid: uid}
 	if keys := b.keys(spans, &s.scratch); len(keys) > 0 {
-		var refused []int
-		if b.latest, refused, err = b.mailbox.Store(s.ctx, keys, change); err != nil {
+		view, refused, err := b.mailbox.Store(s.ctx, keys, change)
+		if err != nil {
 			return err
 		}
+		b.advance(view)
 		st.refused = pick(spans, refused)
 		if err := st.retry(); err != nil {
 			return err
 		}
 	}
-	if b.newKeywords() {
+	var more []string
+	if change.Op != FlagsRemove {
+		more = change.Keywords
+	}
+	if b.newKeywords(more...) {
 		s.appendFlagsResponse(b)
 	}
 	st.tell(spans)
@@ -216,6 +221,11 @@ func (b *selection) expects(i int, m *Message, change *FlagChange) bool {
 	b.told.At(i, &was)
 	if _, ghost := b.ghosts[was.UID]; ghost {
 		return true
+	}
+	if b.flags != nil { // while an EXPUNGE waits, flags are told all the same
+		if j, ok := b.flags.Find(was.UID); ok {
+			b.flags.At(j, &was)
+		}
 	}
 	change.apply(&was)
 	return was.Flags == m.Flags && slices.Equal(was.Keywords, m.Keywords)

@@ -53,6 +53,7 @@ func (s *session) announce(b *selection, mode syncMode, uid bool) (err error) {
 		s.announceFlags(b, changed, uid)
 		err = s.updateContexts(b, changes.Changed, changes.Added)
 	}
+	b.flags = b.latest
 	if high := b.latest.HighestModSeq(); high != b.shown {
 		b.shown, b.high = high, max(b.high, high)
 		s.stateDirty = max(s.stateDirty, stateNewModSeq)

@@ -171,9 +171,12 @@ func (m *Mailbox) Gone() bool {
 }
 
 // Keywords returns the keywords in use, sorted.
-func (m *Mailbox) Keywords() []string {
+func (m *Mailbox) Keywords() []string { return m.View().Keywords() }
+
+// Keywords returns the keywords of all messages of the view, sorted.
+func (v *View) Keywords() []string {
 	sets := make(map[*[]string]struct{})
-	for _, c := range m.View().chunks {
+	for _, c := range v.chunks {
 		for i := range c.state {
 			if k := c.state[i].keywords; k != nil {
 				sets[k] = struct{}{}

@@ -271,3 +271,21 @@ func TestKeywordSetsAreBounded(t *testing.T) {
 	}
 	n.audit(testUser)
 }
+
+// A view knows the keywords of its own messages, whatever they have by now.
+func TestViewKnowsItsKeywords(t *testing.T) {
+	n := newNode(t, 1)
+	s := n.session()
+	mustAppend(t, s, "INBOX", "one", "$Old", `\Seen`)
+	m := mustSelect(t, s, "INBOX")
+	before := m.View()
+	if _, _, err := m.Store(ctxOf(t), tags(before), FlagChange{Op: crdt.StoreReplace, Keywords: []string{"$New"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := before.Keywords(); !slices.Equal(got, []string{"$Old"}) {
+		t.Errorf("before: %q", got)
+	}
+	if got := m.View().Keywords(); !slices.Equal(got, []string{"$New"}) {
+		t.Errorf("after: %q", got)
+	}
+}
