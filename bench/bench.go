@@ -6,6 +6,8 @@
 //   - [Lag] measures how long a change at one server takes to be seen at another.
 //   - [Conns] measures what idle connections cost.
 //   - [Bigbox] times commands on one large mailbox.
+//   - [Check] is no measurement but a check: many sessions use the same mailboxes
+//     at random, and every response is compared with what the session was told.
 //   - [Converge] is no measurement but a check: several clients change the same
 //     mailboxes at two servers, and everything that the servers acknowledged is
 //     compared with what is there in the end.

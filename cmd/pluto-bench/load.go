@@ -212,6 +212,48 @@ func converge(ctx context.Context, args []string, s streams) error {
 	return nil
 }
 
+func check(ctx context.Context, args []string, s streams) error {
+	var t transport
+	var a, b string
+	o := bench.CheckOptions{Progress: s.err}
+	fs := newFlagSet("check", s)
+	t.flags(fs)
+	fs.StringVar(&a, "a", "", "address of the server")
+	fs.StringVar(&b, "b", "", "address of another front of the same account (default: none)")
+	fs.StringVar(&o.User, "user", "user1", "user name")
+	fs.StringVar(&o.Password, "pass", "pass1", "password")
+	fs.Uint64Var(&o.Seed, "seed", 1, "seed of the random numbers")
+	fs.IntVar(&o.Sessions, "sessions", 8, "sessions at each front")
+	fs.DurationVar(&o.Duration, "duration", time.Minute, "how long commands are sent")
+	fs.DurationVar(&o.Settle, "settle", 30*time.Second, "longest wait until two fronts show the same")
+	fs.IntVar(&o.MaxMessages, "messages", 60, "nobody adds to a mailbox that has so many")
+	fs.StringVar(&o.Prefix, "box", "", "prefix of the two mailboxes (default: a fresh one)")
+	fs.BoolVar(&o.Keep, "keep", false, "leave the mailboxes there")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	var err error
+	if o.A, err = t.target(a); err != nil {
+		return err
+	}
+	if b != "" {
+		if o.B, err = t.target(b); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Duration+10*o.Settle+time.Minute)
+	defer cancel()
+	r, err := bench.Check(ctx, o)
+	if err != nil {
+		return err
+	}
+	r.WriteText(s.out)
+	if !r.OK() {
+		return fmt.Errorf("%w: %d violations", errFailed, len(r.Violations)+r.Dropped)
+	}
+	return nil
+}
+
 func summary(_ context.Context, args []string, s streams) error {
 	fs := newFlagSet("summary", s)
 	only := fs.String("cmd", "", "only commands that match this regular expression")

@@ -9,6 +9,7 @@
 //	pluto-bench conns    -addr localhost:1993 -cacert ca.pem -k 1000 -pids @pluto.pid
 //	pluto-bench bigbox   -addr localhost:1993 -cacert ca.pem -k 100000
 //	pluto-bench converge -a localhost:1993 -b localhost:2993 -cacert ca.pem
+//	pluto-bench check    -a localhost:1993 -b localhost:2993 -cacert ca.pem
 //	pluto-bench wan      -delay 40ms,150ms
 //	pluto-bench failover -fault kill -time 5m
 //	pluto-bench summary  results.jsonl
@@ -58,6 +59,7 @@ func subcommands() []subcommand {
 		{"conns", "what idle connections cost", conns},
 		{"bigbox", "commands on one large mailbox", bigbox},
 		{"converge", "check that two fronts of one account agree under concurrent changes", converge},
+		{"check", "check every response to many sessions that use the same mailboxes at random", check},
 		{"wan", "a system of its own on this machine, with distance between its nodes: lag, throughput, traffic", wide},
 		{"failover", "a system of its own on this machine, whose nodes are lost under its clients: errors, pauses", failover},
 		{"summary", "medians over the runs in JSON files", summary},
