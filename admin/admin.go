@@ -16,6 +16,7 @@ var services = []*grpc.ServiceDesc{
 	&Account_ServiceDesc,
 	&Members_ServiceDesc,
 	&Move_ServiceDesc,
+	&Drain_ServiceDesc,
 }
 
 // maxMessage is the largest message, in bytes: a piece of a snapshot.

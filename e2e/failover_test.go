@@ -332,3 +332,20 @@ func TestFailoverUnderLoad(t *testing.T) {
 	}
 	t.Log(text.String())
 }
+
+// TestDrainCommand has plutoctl empty and end a worker under a session.
+func TestDrainCommand(t *testing.T) {
+	c := ownCluster(t, cluster.Options{})
+	awaitWell(t, c, c.EU, c.EU.Worker)
+	idle := rawLogin(t, c, c.EU, 1)
+	idle.script("C: a SELECT INBOX\nS*: a OK\nC: b IDLE\nS: + idling")
+	ctx := timeout(t, time.Minute)
+	out, err := c.Ctl(ctx, c.EU, "drain", c.EU.Worker.Name)
+	if err != nil || !strings.Contains(out, "1 sessions were moved") {
+		t.Errorf("%v: %s", err, out)
+	}
+	until(t, ctx, "the end of the worker", func() (bool, error) { return !c.EU.Worker.Running(), nil })
+	other := rawLogin(t, c, c.EU, 1)
+	other.append("INBOX", 1, 100)
+	idle.script("S: * 1 EXISTS\nS: * 1 RECENT\nC: DONE\nS: b OK")
+}

@@ -14,4 +14,5 @@ func (n *Node) registerAdmin(s *grpc.Server) {
 	admin.RegisterAccountServer(s, &accountService{node: n})
 	admin.RegisterMembersServer(s, &memberService{node: n})
 	admin.RegisterMoveServer(s, &moveService{node: n})
+	admin.RegisterDrainServer(s, &drainService{node: n})
 }

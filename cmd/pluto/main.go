@@ -30,6 +30,7 @@ import (
 
 	"github.com/go-pluto/pluto/config"
 	"github.com/go-pluto/pluto/crdt"
+	"github.com/go-pluto/pluto/mailnode"
 	"github.com/go-pluto/pluto/storage"
 	"github.com/go-pluto/pluto/worker"
 )
@@ -182,6 +183,10 @@ func runRole(ctx context.Context, f *flags, cfg *config.Config, logger log.Logge
 	case <-ctx.Done():
 		level.Info(logger).Log("msg", "stopping")
 	case err := <-n.Failed():
+		if errors.Is(err, mailnode.ErrDrained) {
+			level.Info(logger).Log("msg", "stopping", "why", err)
+			break
+		}
 		level.Error(logger).Log("msg", "stopping, because the node failed", "err", err)
 		code = exitFailed
 	}

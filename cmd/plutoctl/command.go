@@ -35,6 +35,7 @@ var commands = []command{
 	statusCommand,
 	verifyCommand,
 	resyncCommand,
+	drainCommand,
 	memberListCommand,
 	memberEvictCommand,
 	moveCommand,
