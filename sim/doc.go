@@ -25,7 +25,7 @@
 // # Scripts
 //
 // A run is a list of steps ([Script]), each one line of text: an action of the
-// table (actions.go) and its arguments. Running a script needs no random number
+// table (actions.go, commands.go) and its arguments. Running a script needs no random number
 // but those of its seed from which identities are drawn, and skips steps that
 // are not possible. Hence a run can be repeated, and a failing one be shortened
 // by leaving out steps ([Shrink]).
