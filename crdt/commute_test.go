@@ -114,6 +114,8 @@ func everyOperation(w *world) []prepared {
 		{"other special use", func(s *Site) (Payload, error) { return s.PrepareSpecialUse("A", `\Trash`) }},
 		{"bind", func(s *Site) (Payload, error) { return s.PrepareBindLogin("user") }},
 		{"bind other", func(s *Site) (Payload, error) { return s.PrepareBindLogin("other") }},
+		{"send away", payload(&SetHome{Subnet: "elsewhere", Target: "worker"})},
+		{"arrive", payload(&SetHome{Subnet: "here", Boxes: []RaisedMailbox{{ID: a, N: 5000, C: 3}, {ID: dead, N: 9, C: 1}}})},
 	}
 	for _, mode := range []StoreMode{StoreAdd, StoreRemove, StoreReplace} {
 		for _, flags := range [][]string{{FlagSeen}, {"$old", FlagDeleted}, {"$OLD"}} {

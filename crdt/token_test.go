@@ -149,7 +149,7 @@ func TestFloorRandom(t *testing.T) {
 		for _, r := range w.reps {
 			r.skew = int64(rapid.IntRange(-200, 200).Draw(t, "skew"))
 		}
-		for range rapid.IntRange(10, 120).Draw(t, "steps") {
+		for range rapid.IntRange(50, 200).Draw(t, "steps") {
 			i, j := rapid.IntRange(0, n-1).Draw(t, "at"), rapid.IntRange(0, n-1).Draw(t, "from")
 			r := w.reps[i]
 			switch rapid.IntRange(0, 11).Draw(t, "action") {

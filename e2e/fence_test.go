@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +35,11 @@ func TestC22WorkerHangs(t *testing.T) {
 	worksSoon(t, c, c.EU, user) // at the worker
 	for _, session := range []*imapc.Conn{late, idle} {
 		flags := ""
-		if _, err := session.Do("FETCH 1 (FLAGS)", func(r *imapc.Response) { flags = string(r.Rest) }); err != nil {
+		if _, err := session.Do("FETCH 1 (FLAGS)", func(r *imapc.Response) {
+			if r.Name == "FETCH" {
+				flags = string(r.Rest)
+			}
+		}); err != nil {
 			t.Errorf("after the worker has gone on: %v", err)
 		}
 		if flags == "" || strings.Contains(flags, "Deleted") {
@@ -59,10 +62,7 @@ func TestStaleWorker(t *testing.T) {
 	restart := func(n *cluster.Node) { // until sessions go there again
 		t.Helper()
 		do(t, "start", n.Restart(ctx))
-		until(t, ctx, "a connection to "+n.Name, func() (bool, error) {
-			text, err := c.EU.Distributor.Metrics(ctx)
-			return strings.Contains(text, fmt.Sprintf("pluto_distributor_replica_up{replica=%q} 1", n.Name)), err
-		})
+		awaitWell(t, c, c.EU, n)
 	}
 	replace := func(from, to string) {
 		t.Helper()

@@ -344,9 +344,9 @@ func TestHalfARecordIsNone(t *testing.T) {
 
 // TestRecordsAreBounded: a session has sixteen places, and after two hours none.
 func TestRecordsAreBounded(t *testing.T) {
-	now := time.UnixMilli(1_700_000_000_000)
+	clock := newWall()
 	n := newNode(t, 1)
-	n.set = func(o *ReplicaOptions) { o.Now = func() time.Time { return now } }
+	n.set = func(o *ReplicaOptions) { o.Now = clock.now }
 	n.reopen()
 	s := n.session()
 	for i := range 40 {
@@ -357,7 +357,7 @@ func TestRecordsAreBounded(t *testing.T) {
 		if got := n.entriesOf(kindCommand); got != want {
 			t.Errorf("%d records after %d hours", got, hours)
 		}
-		now = now.Add(recordAge)
+		clock.wait(recordAge)
 		n.Upkeep()
 	}
 }
