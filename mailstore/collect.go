@@ -65,16 +65,6 @@ func (c *collector) notify() {
 	}
 }
 
-// StableVector returns the operations that are known to be causally stable: all
-// members have applied them, and what is applied here from now on comes after
-// them. It never goes down while the replica is open; after a restart it begins
-// with nothing.
-func (r *Replica) StableVector() crdt.VC {
-	r.collector.mu.Lock()
-	defer r.collector.mu.Unlock()
-	return r.collector.stable.Clone()
-}
-
 // remind has removals by an operation looked at again that were settled before:
 // the operation has removed something that arrived later.
 func (c *collector) remind(d crdt.Dot) {

@@ -29,7 +29,7 @@ func runEvict(w *World, a *args) (string, error) {
 	if n == nil || !w.mayEvict(n) {
 		return "", errSkip
 	}
-	if alone, err := w.haveContents(n); err != nil || !alone {
+	if have, err := w.haveContents(n); err != nil || !have {
 		return "contents are to be pulled from it", err
 	}
 	if n.up {
