@@ -83,8 +83,9 @@ type Config struct {
 	// shown is not used again (crdt.md 6.4). nil: nobody wants to know.
 	Evicted func(ctx context.Context, all []Eviction) error
 
-	// Fenced is called once, with the reason, when the replica fences itself:
-	// whoever owns the disk refuses further writes there. It must not block.
+	// Fenced is called with the reason when the replica fences itself, and again
+	// if it learns after that that it was evicted: whoever owns the disk refuses
+	// further writes there. It must not block.
 	// nil: nobody wants to know.
 	Fenced func(why error)
 

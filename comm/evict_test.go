@@ -120,3 +120,37 @@ func TestEvictAtTwo(t *testing.T) {
 		}
 	}
 }
+
+// TestStaleOneIsEvicted: a member whose data are old meets first one of the others
+// that has not heard yet that it was evicted, and fences itself for its data. It
+// learns all the same that they are of no use, from whoever calls it.
+func TestStaleOneIsEvicted(t *testing.T) {
+	c := newCluster(t, "w1", "w2", "st")
+	c.startAll()
+	c.connected("w1", "w2", "st")
+	w1, w2, st := c.nodes["w1"], c.nodes["w2"], c.nodes["st"]
+	old := st.store.Copy()
+	c.await(st.commit(10), "w1", "w2")
+	st.stop()
+	c.net.Partition("w1", "w2")
+	c.net.Partition("w1", "st")
+	if _, err := w1.group.Evict("st", true); err != nil {
+		t.Fatal(err)
+	}
+	st.store = old
+	c.start("st")
+	c.eventually("st has met w2", func() bool { return st.group.Fault() != nil })
+	if err := st.group.Fault(); errors.Is(err, comm.ErrEvicted) || len(w2.group.Status().Evicted) != 0 {
+		t.Fatalf("w2 knows already: %v", err)
+	}
+	c.net.Heal("w1", "st")
+	c.eventually("st knows why it is out", func() bool { return errors.Is(st.group.Fault(), comm.ErrEvicted) })
+	if !st.log.has("the others have evicted it") {
+		t.Errorf("its log does not say so:\n%s", st.log)
+	}
+	st.stop()
+	c.start("st")
+	if !errors.Is(st.group.Fault(), comm.ErrEvicted) {
+		t.Error("st has forgotten that it is out")
+	}
+}

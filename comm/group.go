@@ -255,9 +255,18 @@ func (g *Group) wakeSenders() {
 
 // fence stops replication for good because this replica's data are not what its
 // peers know of it. From now on no OK is given, and the disk takes no writes.
+//
+// One that is fenced for its old data still learns that it was evicted: its newest
+// data would be of no use any more.
 func (g *Group) fence(err error) {
-	if !g.fault.CompareAndSwap(nil, &err) {
-		return
+	for {
+		old := g.fault.Load()
+		if old != nil && (errors.Is(*old, ErrEvicted) || !errors.Is(err, ErrEvicted)) {
+			return
+		}
+		if g.fault.CompareAndSwap(old, &err) {
+			break
+		}
 	}
 	g.cfg.Fenced(err)
 	g.fenced.Set(1)

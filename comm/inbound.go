@@ -87,10 +87,13 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 	if err := g.open(); err != nil {
 		return err
 	}
-	if err := g.Fault(); err != nil {
-		return fmt.Errorf("%w: %q has fenced itself: %w", errRefused, g.cfg.Name, errors.New(err.Error()))
-	}
 	own, logged := g.hello()
+	if err := g.Fault(); err != nil {
+		if agree(own, theirs, in.name) == nil { // the caller may know of evictions that nobody here has heard of
+			g.fenceIfStale(g.learn(in.name, theirs.GetEvicted()))
+		}
+		return fmt.Errorf("%w: %q has fenced itself: %w", errRefused, g.cfg.Name, errors.New(g.Fault().Error()))
+	}
 	known := g.recall(in.name)
 	has, err := g.greet(own, theirs, in.name, known)
 	if err != nil {
