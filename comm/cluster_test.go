@@ -137,7 +137,7 @@ func (n *node) stop() {
 
 // crash ends a node and leaves what kill -9 leaves.
 func (n *node) crash() {
-	disk := n.store.Copy()
+	disk := n.store.Crash()
 	n.stop()
 	n.store = disk
 }

@@ -21,6 +21,12 @@ const (
 	fillRetry = 30 * time.Second
 )
 
+// fillState is what the last attempt to get missing contents has come to.
+type fillState struct {
+	again time.Time // the next attempt; zero: at once
+	met   uint64    // the group's, when it began: who came since was not asked
+}
+
 // fill gets contents that messages refer to and that are not here, as after a
 // load: snapshots do not carry them. It reports whether it got any and should be
 // called again. Sessions that want one meanwhile pull it ([Group.PullBody]).
@@ -29,7 +35,8 @@ func (g *Group) fill() (again bool) {
 	if err != nil || !due {
 		return false
 	}
-	missing, got, err := g.fillAll()
+	g.filling = fillState{met: g.met.Load()}
+	missing, got, failed, err := g.fillAll()
 	if g.ctx.Err() != nil {
 		return false
 	}
@@ -51,14 +58,17 @@ func (g *Group) fill() (again bool) {
 		}
 		return got > 0
 	}
-	g.filled = time.Now()
+	g.filling.again = time.Now().Add(fillRetry)
+	if failed { // they did not say that they do not have them
+		g.filling.again = time.Now().Add(g.cfg.MaxBackoff)
+	}
 	return got > 0 && missing > 0
 }
 
 // fillDue reports whether contents may be missing, somebody is there to ask, and
 // the last attempt is long enough ago.
 func (g *Group) fillDue() (bool, error) {
-	if g.load.snapshots == nil || !g.filled.IsZero() && time.Since(g.filled) < fillRetry {
+	if g.load.snapshots == nil || g.filling.met == g.met.Load() && time.Now().Before(g.filling.again) {
 		return false, nil
 	}
 	due, err := g.roster.noted(fillKey)
@@ -73,25 +83,26 @@ func (g *Group) fillDue() (bool, error) {
 	return false, nil
 }
 
-// fillAll goes once through all contents. It returns how many are missing still
-// and how many came.
-func (g *Group) fillAll() (missing, got int, err error) {
+// fillAll goes once through all contents. It returns how many are missing still,
+// how many came, and whether a peer could not be asked.
+func (g *Group) fillAll() (missing, got int, failed bool, err error) {
 	for behind := (crdt.Root{}); g.ctx.Err() == nil; {
 		roots, err := g.load.snapshots.Missing(behind, fillStep)
 		if err != nil || len(roots) == 0 {
-			return missing, got, err
+			return missing, got, failed, err
 		}
 		behind = roots[len(roots)-1]
-		left := g.fillSome(roots)
+		left, unasked := g.fillSome(roots)
+		failed = failed || unasked
 		missing, got = missing+left, got+len(roots)-left
 		g.load.update(func(l *LoadStatus) { l.Missing = missing })
 	}
-	return missing, got, g.ctx.Err()
+	return missing, got, failed, g.ctx.Err()
 }
 
 // fillSome asks peers for contents, those with a stream one after the other. It
-// returns how many did not come.
-func (g *Group) fillSome(roots []crdt.Root) int {
+// returns how many did not come, and whether one that has a stream gave no answer.
+func (g *Group) fillSome(roots []crdt.Root) (missing int, failed bool) {
 	for _, s := range g.byNearness() {
 		if len(roots) == 0 || s.conn.Load() == nil {
 			break
@@ -99,10 +110,11 @@ func (g *Group) fillSome(roots []crdt.Root) int {
 		left, err := s.bodies(roots)
 		if err != nil {
 			level.Debug(s.logger).Log("msg", "contents not got", "err", err)
+			failed = true
 		}
 		roots = left
 	}
-	return len(roots)
+	return len(roots), failed
 }
 
 // bodies gets contents from one peer, and returns those that did not come.

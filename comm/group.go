@@ -48,9 +48,10 @@ type Group struct {
 
 	epochWake chan struct{}
 
-	giver  giver
-	load   loader
-	filled time.Time // when contents were missing last; loadLoop's
+	giver   giver
+	load    loader
+	filling fillState     // loadLoop's
+	met     atomic.Uint64 // how often a stream to a peer came up
 
 	stable, expendable crdt.VC // as the store was told last; clockLoop's
 

@@ -122,6 +122,7 @@ func (s *sender) session() error {
 	}
 	defer s.disconnect()
 	s.conn.Store(conn)
+	s.g.met.Add(1)
 	defer s.conn.Store(nil)
 	s.g.wakeLoader()
 	s.life.begin(cancel)

@@ -264,7 +264,10 @@ func (s *Store) Merged() int {
 func (s *Snapshots) Finish() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.load == nil {
+	switch {
+	case s.crashed:
+		return errCrashed
+	case s.load == nil:
 		return errors.New("nothing is being loaded")
 	}
 	reached := s.load.vector.Clone()

@@ -2,6 +2,7 @@ package commtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,6 +35,7 @@ type Store struct {
 	heard   map[crdt.Origin]crdt.Checkpoint
 	stable  crdt.VC
 	broken  error
+	crashed bool
 
 	expendable crdt.VC
 
@@ -45,6 +47,8 @@ type Store struct {
 	snapshots uint64 // given
 	merged    int    // accounts
 }
+
+var errCrashed = errors.New("the disk has crashed")
 
 // NewStore returns an empty disk with an incarnation and a slot.
 func NewStore(origin crdt.Origin, slot crdt.Slot) *Store {
@@ -80,6 +84,15 @@ func (s *Store) Copy() *Store {
 		delete(c.ends, root)
 	}
 	return c
+}
+
+// Crash returns what a restart after a crash of this moment finds, as Copy does.
+// Nothing becomes durable on s any more.
+func (s *Store) Crash() *Store {
+	s.mu.Lock()
+	s.crashed = true
+	s.mu.Unlock()
+	return s.Copy()
 }
 
 // Clock implements [comm.Store]. It is the number of operations that are durable.
@@ -248,6 +261,9 @@ func (s *Store) Apply(ctx context.Context, ops []comm.Entry) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.crashed {
+		return errCrashed
+	}
 	for i := range ops {
 		if s.cut.Has(ops[i].Dot) {
 			continue // a snapshot has brought it since
