@@ -51,7 +51,8 @@
 //     old disk back, or say that it is lost by starting the new incarnation once
 //     with [Config].Replaces set to the old one.
 //   - An incarnation that has fewer operations of its own than are known of it,
-//     or other ones, runs on restored or copied data. It is refused, and when it
+//     or other ones, or fewer of others than it has told to have, runs on restored
+//     or copied data. It is refused, and when it
 //     learns that, it fences itself: [Group.Wait] fails from then on, and
 //     [Status].Ready is false. It needs its newest data back, or an empty disk.
 //

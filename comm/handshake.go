@@ -72,7 +72,11 @@ func show(v any) string {
 
 // recall returns what is known of a peer now.
 func (g *Group) recall(name string) memory {
-	return memory{here: g.logged(), record: g.roster.record(name)}
+	g.mu.Lock()
+	teller, told := g.core.Told(name)
+	here := g.core.Logged()
+	g.mu.Unlock()
+	return memory{here: here, record: g.roster.record(name), told: told, teller: teller}
 }
 
 // greet checks the hello of the member with the given name and remembers it. It
@@ -91,6 +95,9 @@ func (g *Group) greet(own, theirs *Hello, name string, known memory) (crdt.VC, e
 	if err := g.compareNumber(name, max(logged.Get(g.origin), theirs.GetTip().GetNumber())); err != nil {
 		return nil, err
 	}
+	if err := g.compareTold(name, theirs.GetTold()); err != nil {
+		return nil, err
+	}
 	return logged, g.roster.admit(theirs, logged, known)
 }
 
@@ -99,6 +106,20 @@ func (g *Group) greet(own, theirs *Hello, name string, known memory) (crdt.VC, e
 func (g *Group) compareNumber(name string, n uint64) error {
 	if last := g.logged().Get(g.origin); n > last {
 		return &staleHere{fmt.Errorf("%w: %q knows of operation %d of incarnation %s, the last one here is %d", causal.ErrStale, name, n, g.origin, last)}
+	}
+	return nil
+}
+
+// compareTold finds out whether something is not here any more that this replica
+// has told a peer to have: of the operations of others, of which no number says so.
+func (g *Group) compareTold(name string, told []byte) error {
+	v, err := decodeVC(told)
+	if err != nil {
+		return err
+	}
+	logged := g.logged()
+	if o, n := firstLost(v, logged); n > 0 {
+		return &staleHere{fmt.Errorf("%w: this replica has told %q of %d operations of %s, the last one here is %d", causal.ErrStale, name, n, o, logged.Get(o))}
 	}
 	return nil
 }

@@ -331,3 +331,30 @@ func TestConfigIsValidated(t *testing.T) {
 		t.Error("service without identification accepted")
 	}
 }
+
+// TestRestoredWithoutOwn: an old copy of a disk that lacks nothing of its own, as of
+// a member that nobody writes at: what it had of others, and showed to clients, it
+// has told its peers, and it is fenced. Before, they waited for ever for it to ask
+// for what it had told to have.
+func TestRestoredWithoutOwn(t *testing.T) {
+	c := newCluster(t, "w1", "st")
+	c.startAll()
+	c.connected("w1", "st")
+	w1, st := c.nodes["w1"], c.nodes["st"]
+	c.await(w1.commit(1), "st")
+	backup := st.store.Copy()
+	last := w1.commit(1)
+	c.await(last, "st")
+	c.eventually("w1 knows that st has it", func() bool { return w1.peer("st").Acked.Has(last) })
+	st.stop()
+	st.store = backup
+	c.start("st")
+	c.eventually("st fences itself", func() bool { return errors.Is(st.group.Fault(), causal.ErrStale) })
+	c.refused("w1", `"st" has 1 operations of 0000000000000001, but has told "w1" of 2`)
+	st.stop()
+	w1.stop()
+	c.start("w1") // it is remembered
+	st.store = backup.Copy()
+	c.start("st")
+	c.eventually("st fences itself again", func() bool { return errors.Is(st.group.Fault(), causal.ErrStale) })
+}

@@ -122,13 +122,13 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 }
 
 // tell lets a peer find out by itself that its data are old, with the number that
-// is known of it, which it compares with what it has by then; or that it was
-// evicted.
+// is known of it and what it told to have, which it compares with what it has by
+// then; or that it was evicted.
 func (g *Group) tell(in *inbound, own *Hello, known memory, err error) error {
 	var here *staleHere
 	old := errors.Is(err, causal.ErrStale) && !errors.As(err, &here)
 	if old || errors.Is(err, ErrEvicted) {
-		own.Tip = &Tip{Number: known.of(in.origin)}
+		own.Tip, own.Told = &Tip{Number: known.of(in.origin)}, known.toldBy(in.origin).AppendBinary(nil)
 		if failed := in.stream.Send(&Down{Hello: own}); failed != nil {
 			return failed
 		}

@@ -68,7 +68,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, subnet),
 		missingBodies: counter("pluto_replication_missing_bodies_total", "Bodies that were to be sent and are not on this disk.", peer),
 		pulledBodies:  counter("pluto_replication_pulled_bodies_total", "Bodies that were missing on this disk and came from the peer.", peer),
-		fenced:        gauge("pluto_replication_fenced", "1 when this replica found its data to be older than what peers have of it.", subnet),
+		fenced:        gauge("pluto_replication_fenced", "1 when this replica found its data to be older than what peers know of it, or was evicted.", subnet),
 		givenBytes:    counter("pluto_snapshot_given_bytes_total", "Bytes of accounts and contents sent to the peer, which was behind the log.", peer),
 		loadedBytes:   counter("pluto_snapshot_loaded_bytes_total", "Bytes of accounts and contents that came from peers because this replica was behind their logs.", subnet),
 		loadFailures:  counter("pluto_snapshot_load_failures_total", "Interruptions of loading accounts.", subnet),

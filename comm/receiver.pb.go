@@ -227,6 +227,7 @@ type Hello struct {
 	Replaces       uint64                 `protobuf:"fixed64,14,opt,name=replaces,proto3" json:"replaces,omitempty"`                                   // caller: the lost incarnation whose place it takes
 	Standing       *Standing              `protobuf:"bytes,15,opt,name=standing,proto3" json:"standing,omitempty"`                                     // callee
 	Evicted        []*Evicted             `protobuf:"bytes,16,rep,name=evicted,proto3" json:"evicted,omitempty"`                                       // those that were evicted
+	Told           []byte                 `protobuf:"bytes,17,opt,name=told,proto3" json:"told,omitempty"`                                             // callee, when it refuses: version vector of what the caller told to have
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -369,6 +370,13 @@ func (x *Hello) GetStanding() *Standing {
 func (x *Hello) GetEvicted() []*Evicted {
 	if x != nil {
 		return x.Evicted
+	}
+	return nil
+}
+
+func (x *Hello) GetTold() []byte {
+	if x != nil {
+		return x.Told
 	}
 	return nil
 }
@@ -1502,7 +1510,7 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x06packed\x18\x06 \x01(\fR\x06packed\"R\n" +
 	"\x04Down\x12'\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.pluto.comm.HelloR\x05hello\x12!\n" +
-	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\xe5\x03\n" +
+	"\x03ack\x18\x02 \x01(\v2\x0f.pluto.comm.AckR\x03ack\"\xf9\x03\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06subnet\x18\x02 \x01(\tR\x06subnet\x12\x12\n" +
@@ -1521,7 +1529,8 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x03tip\x18\r \x01(\v2\x0f.pluto.comm.TipR\x03tip\x12\x1a\n" +
 	"\breplaces\x18\x0e \x01(\x06R\breplaces\x120\n" +
 	"\bstanding\x18\x0f \x01(\v2\x14.pluto.comm.StandingR\bstanding\x12-\n" +
-	"\aevicted\x18\x10 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"}\n" +
+	"\aevicted\x18\x10 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\x12\x12\n" +
+	"\x04told\x18\x11 \x01(\fR\x04told\"}\n" +
 	"\bStanding\x12\x10\n" +
 	"\x03cut\x18\x01 \x01(\fR\x03cut\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\x12\x18\n" +

@@ -127,6 +127,17 @@ func (r *roster) confirmed() bool {
 type memory struct {
 	here   crdt.VC // what was logged here
 	record *Record // nil if there was none
+
+	told   crdt.VC     // what the peer had told to have
+	teller crdt.Origin // the incarnation that did
+}
+
+// toldBy returns what an incarnation had told to have.
+func (m memory) toldBy(origin crdt.Origin) crdt.VC {
+	if origin != m.teller {
+		return nil
+	}
+	return m.told
 }
 
 // of returns the last known operation of an incarnation.
@@ -163,6 +174,10 @@ func (r *roster) admit(h *Hello, logged crdt.VC, known memory) error {
 		return fmt.Errorf("%w: %q has %d operations of its incarnation %s, but %q knows of %d",
 			causal.ErrStale, h.GetName(), has, origin, r.cfg.Name, n)
 	}
+	if o, n := firstLost(known.toldBy(origin), logged); n > 0 {
+		return fmt.Errorf("%w: %q has %d operations of %s, but has told %q of %d",
+			causal.ErrStale, h.GetName(), logged.Get(o), o, r.cfg.Name, n)
+	}
 	next := &Record{Name: h.GetName(), Origin: h.GetOrigin(), Slot: h.GetSlot(), Highest: has}
 	if rec.GetOrigin() == h.GetOrigin() {
 		next.Highest = max(has, rec.GetHighest())
@@ -180,6 +195,17 @@ func (r *roster) admit(h *Hello, logged crdt.VC, known memory) error {
 	}
 	r.peers[h.GetName()], r.slots[h.GetSlot()] = next, next
 	return nil
+}
+
+// firstLost returns an origin of whose operations, n in number, some are in told
+// and not in logged; 0 if there is none.
+func firstLost(told, logged crdt.VC) (o crdt.Origin, n uint64) {
+	for o, n := range told.All() {
+		if n > logged.Get(o) {
+			return o, n
+		}
+	}
+	return 0, 0
 }
 
 // checkIdentity refuses a clash of slots or incarnations. rec is what is

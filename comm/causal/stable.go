@@ -50,6 +50,17 @@ func (m *Machine) Heard(name string, origin crdt.Origin, applied crdt.VC) {
 	}
 }
 
+// Told returns the incarnation of a peer that was heard last and what it told to
+// have, in this life of this replica, or what is remembered of that from earlier
+// ones. What it has on its disk is never less.
+func (m *Machine) Told(name string) (crdt.Origin, crdt.VC) {
+	p := m.peer(name)
+	if p == nil {
+		return 0, nil
+	}
+	return p.seen.origin, p.seen.newest.Clone()
+}
+
 // durableAt returns up to where the peer is known to have an origin's operations.
 func (p *peer) durableAt(o crdt.Origin) uint64 {
 	if p.seen.origin != p.origin {
