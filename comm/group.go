@@ -44,7 +44,9 @@ type Group struct {
 	question uint64
 	aheads   map[crdt.Root]*ahead
 	applied  error // why the last batch could not be applied; nil if it was
-	joined   bool  // it was noted that the replica has joined
+	fresh    bool  // the replica had not joined when this life began
+	joined   bool  // it has joined, and the store knows
+	noted    bool  // that is noted, or being noted
 
 	epochWake chan struct{}
 
@@ -122,6 +124,8 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		tail:       newTail(store, cfg.TailCache),
 		senders:    make(map[string]*sender),
 		core:       core,
+		fresh:      fresh,
+		joined:     !fresh,
 		inbound:    make(map[string]*inbound),
 		barriers:   make(map[*barrier]struct{}),
 		bodyCalls:  make(chan struct{}, maxBodyCalls),

@@ -2,6 +2,7 @@ package comm
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -39,13 +40,24 @@ func (g *Group) stands(name string, s *Standing) error {
 	return nil
 }
 
-// noteJoined remembers, once, that this replica has caught up with its subnet.
+// noteJoined tells and remembers, once, that this replica has caught up with its subnet.
 func (g *Group) noteJoined() {
 	g.mu.Lock()
-	joined := g.core.Joined() && !g.joined
-	g.joined = g.joined || joined
+	begins := g.core.Joined() && !g.noted
+	g.noted = g.noted || begins
 	g.mu.Unlock()
-	if !joined {
+	if !begins {
+		return
+	}
+	var err error
+	if g.fresh {
+		err = g.store.Joined(g.replaces())
+	}
+	g.mu.Lock()
+	g.joined, g.noted = err == nil, err == nil
+	g.mu.Unlock()
+	if err != nil { // the next tick tries again
+		level.Error(g.logger).Log("msg", "this replica has caught up and cannot serve", "err", err)
 		return
 	}
 	level.Info(g.logger).Log("msg", "caught up with the subnet")
@@ -54,6 +66,12 @@ func (g *Group) noteJoined() {
 		level.Warn(g.logger).Log("msg", "remember that this replica has joined", "err", err)
 	}
 	g.wakeInbound() // peers are told
+}
+
+// replaces reports whether another incarnation had this replica's slot.
+func (g *Group) replaces() bool {
+	had := func(e *Evicted) bool { return crdt.Slot(e.GetSlot()) == g.slot }
+	return g.cfg.Replaces != 0 || slices.ContainsFunc(g.roster.evictions(), had)
 }
 
 // isNew reports whether a replica has not caught up with its subnet in any life.

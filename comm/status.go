@@ -75,7 +75,7 @@ func (g *Group) Status() Status {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Joined = g.core.Joined()
+	s.Joined = g.joined
 	s.Logged, s.Stable, s.Apply = g.core.Logged(), g.core.Stable(), g.applied
 	s.QueuedOperations, s.QueuedBytes = g.core.Queued()
 	s.Queues, s.Waiting = g.core.Queues(), g.core.Waiting()

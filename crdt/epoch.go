@@ -100,7 +100,10 @@ func (p *RaiseEpoch) effect(w *work) error {
 	if err := w.State.PutAccount(a); err != nil {
 		return err
 	}
-	return w.raiseAll(a.Epoch)
+	if err := w.raiseAll(a.Epoch); err != nil {
+		return err
+	}
+	return w.doubtAll()
 }
 
 // raiseAll makes all mailboxes issue above the floor of an epoch.
@@ -108,14 +111,28 @@ func (w *work) raiseAll(epoch uint32) error {
 	if epoch == 0 {
 		return nil
 	}
+	return w.everyMailbox(func(b *openBox) { w.hear(b, b.floor(epoch)) })
+}
+
+// doubtAll is for an epoch that has just risen. What clients saw at the evicted
+// member may be what nobody else has, also if they have been here since: of none
+// that comes with an earlier MODSEQ is anything certain.
+func (w *work) doubtAll() error {
+	return w.everyMailbox(func(b *openBox) {
+		b.VanFloor, b.High, b.dirty = max(b.VanFloor, w.Mod), max(b.High, w.Mod), true
+	})
+}
+
+// everyMailbox calls f once or more for every mailbox, INBOX also before it was used.
+func (w *work) everyMailbox(f func(*openBox)) error {
 	boxes, err := w.State.Mailboxes()
 	if err != nil {
 		return err
 	}
 	for _, b := range w.boxes { // not yet written
-		w.hear(b, b.floor(epoch))
+		f(b)
 	}
-	ids := []MailboxID{Inbox} // also before it was used
+	ids := []MailboxID{Inbox}
 	for _, b := range boxes {
 		ids = append(ids, b.ID)
 	}
@@ -124,7 +141,7 @@ func (w *work) raiseAll(epoch uint32) error {
 		if err != nil {
 			return err
 		}
-		w.hear(b, b.floor(epoch))
+		f(b)
 	}
 	return nil
 }

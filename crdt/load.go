@@ -181,6 +181,7 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 	ours, theirs := covered(w.load.Ours, a.Provisioned), covered(snap.Vector, snap.Provisioned)
 	a.Vector.Merge(snap.Vector)
 	a.Provisioned = a.Provisioned || snap.Provisioned
+	risen := snap.Epoch > a.Epoch
 	a.Epoch = max(a.Epoch, snap.Epoch)
 	if l := snap.Login; l.Time != 0 && (a.Login.Time == 0 || l.Time < a.Login.Time) {
 		a.Login = l // the first binding wins
@@ -213,7 +214,10 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 		}
 	}
 	w.renamed = true // any name may have another owner now
-	return w.raiseAll(a.Epoch)
+	if err := w.raiseAll(a.Epoch); err != nil || !risen {
+		return err
+	}
+	return w.doubtAll()
 }
 
 func sortedKeys[T any](m map[string]T) []string {

@@ -61,10 +61,15 @@ func (s *Site) AnnounceAbove(box MailboxID, have Time) (uidNext UID, high Time, 
 	return uidNext, b.High, nil
 }
 
-// Everything reports whether a client whose MODSEQ is worth f must be told all
-// that it may have and that is not there: of what vanished up to VanFloor nothing
-// is known any more (crdt.md 4.4).
-func (b *Mailbox) Everything(f Floor) bool { return f.Time == 0 || f.Time < b.VanFloor }
+// Certain returns what of f holds in a mailbox: nothing if it is below VanFloor.
+// What vanished up to there is known no more (crdt.md 4.4), or what the client
+// has may be lost with a member that was evicted ([RaiseEpoch]).
+func (b *Mailbox) Certain(f Floor) Floor {
+	if f.Time < b.VanFloor {
+		return Floor{}
+	}
+	return f
+}
 
 // Reports says what a client whose MODSEQ is worth f must be told of m: that it
 // is as it is, and that its other UIDs are none. Other replicas may have shown

@@ -76,6 +76,9 @@ func (w *world) report(i int, box MailboxID, x *crdttest.QResync) (crdttest.Repo
 		w.unhide(i, box)
 	}
 	f := w.floor(i, have)
+	if w.roaming {
+		f = r.mem.boxes[box].Certain(f)
+	}
 	next, high := w.announceAbove(i, box, have)
 	b := r.mem.boxes[box]
 	out := crdttest.Report{UIDValidity: b.UIDValidity(), HighestModSeq: uint64(high), Fetched: map[uint32]string{}}
@@ -103,7 +106,7 @@ func (w *world) report(i int, box MailboxID, x *crdttest.QResync) (crdttest.Repo
 			vanished(u)
 		}
 	}
-	if w.roaming && b.Everything(f) {
+	if w.roaming && f.Time == 0 {
 		out.Vanished = complement(x.Known(), w.rows(i, box, 0))
 	}
 	if w.roaming && r.tokens.Credible(have, w.now) && high < have {
@@ -251,4 +254,51 @@ func (w *world) prune(i int, box MailboxID, left int) {
 	}
 	b.VanFloor = max(b.VanFloor, mods[len(mods)-1-left])
 	maps.DeleteFunc(van, func(_ UID, mod Time) bool { return mod <= b.VanFloor })
+}
+
+// TestEvictionLeavesNothingCertain: a client that was here, then at a member that
+// is lost with what it alone had, is told everything when it is back, once.
+func TestEvictionLeavesNothingCertain(t *testing.T) {
+	w := newWorld(2)
+	w.roaming = true
+	do := func(i int, what func(*Site) (Payload, error)) {
+		t.Helper()
+		if _, err := w.do(i, what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appends := func(n byte) func(*Site) (Payload, error) {
+		return func(s *Site) (Payload, error) {
+			return s.PrepareAppend(Inbox, []Added{{Root: Root{n}, Size: 1}}, true)
+		}
+	}
+	do(0, appends(1))
+	w.flow()
+	c := &client{map[MailboxID]*cached{}}
+	w.sync(c, 0, Inbox)
+	w.note(0)
+	w.hear(0, 1)
+	do(1, appends(2))
+	w.sync(c, 1, Inbox)
+	w.hear(0, 1)
+	w.sync(c, 0, Inbox) // a MODSEQ of this one, and a message that it will never get
+	x := c.cache[Inbox]
+	if len(x.Rows) != 2 {
+		t.Fatalf("the client has %v", x.Rows)
+	}
+	w.queue[1][0] = nil
+	w.reps[0].tokens.Evicted(2, w.reps[1].self.Origin)
+	do(0, func(s *Site) (Payload, error) { return s.PrepareEpoch(1) })
+	x.vec = nil // what it saw at the other one counts no more
+	report, f := w.sync(c, 0, Inbox)
+	if f != (Floor{}) || len(x.Rows) != 1 || len(report.Vanished) != 1 {
+		t.Errorf("%+v is certain; the client has %v after %+v", f, x.Rows, report)
+	}
+	do(0, appends(3))
+	if report, f = w.sync(c, 0, Inbox); !f.Own || len(report.Fetched) != 1 || len(report.Vanished) != 0 {
+		t.Errorf("when it is back again: %+v, %+v", f, report)
+	}
+	if len(w.truth.errs) > 0 {
+		t.Error(w.truth.errs)
+	}
 }

@@ -151,7 +151,7 @@ type Mailbox struct {
 
 	Evidence Evidence // UIDs skipped because clients named them (local)
 
-	VanFloor Time // vanished entries up to here were pruned (4.4)
+	VanFloor Time // below it no MODSEQ is worth anything: vanished entries were pruned (4.4), or a member evicted
 	Recent   UID  // messages with larger UIDs are \Recent to the next session (local)
 	Watched  bool `json:"-"` // volatile: a session has it selected, so H follows every exposure
 }

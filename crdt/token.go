@@ -68,6 +68,22 @@ func (k *Tokens) Note(c Checkpoint) (kept bool, dropped []Time) { return k.own.A
 // Birth returns the time before which MODSEQs of the own slot are another incarnation's.
 func (k *Tokens) Birth() Time { return k.birth }
 
+// Reborn tells that this incarnation, which serves nobody yet, has the slot of a
+// lost one, whose clock may have been an hour ahead of t: MODSEQs up to there are
+// not its own.
+func (k *Tokens) Reborn(t Time) { k.birth = max(k.birth, t.add(MaxAhead)) }
+
+// LastHeard returns the latest time that the incarnation in a slot is known to
+// have told, 0 if none is known.
+func (k *Tokens) LastHeard(slot Slot) Time {
+	if p := k.peers[slot]; p != nil {
+		if c, ok := p.list.Last(); ok {
+			return c.Time
+		}
+	}
+	return 0
+}
+
 // Forget drops the own checkpoints: after a snapshot was loaded, changes here no
 // longer stem from what the vector said at their time.
 func (k *Tokens) Forget() { k.own = Checkpoints{} }

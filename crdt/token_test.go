@@ -387,3 +387,28 @@ func TestFloorEvicted(t *testing.T) {
 		t.Errorf("%+v is certain of a client of the one before", f)
 	}
 }
+
+// TestReborn: an incarnation that has the slot of a lost one takes no MODSEQ for
+// its own that the lost one may have given by a clock that was an hour ahead of
+// what was heard of it.
+func TestReborn(t *testing.T) {
+	const gone, next = Origin(2), Origin(9)
+	peer := NewTokens(Self{Origin: 1, Slot: 1}, 0, DefaultSpacing())
+	heard := TimeAt(simStart+5*MaxAhead, 2) // its clock was ahead by hours
+	peer.HeardPeer(gone, Checkpoint{heard, VC{}.With(gone, 5)})
+	if got := peer.LastHeard(2); got != heard {
+		t.Errorf("the peer has last heard of %v, not of %v", got, heard)
+	}
+	if peer.Evicted(2, gone); peer.LastHeard(2) != 0 || peer.LastHeard(3) != 0 {
+		t.Error("a time of nobody was heard of")
+	}
+	k := NewTokens(Self{Origin: next, Slot: 2}, TimeAt(simStart, 2), DefaultSpacing())
+	k.Reborn(heard)
+	k.Reborn(TimeAt(simStart, 2)) // never back
+	last := heard.add(10 * MaxAhead)
+	for ms, own := range map[int64]bool{-MaxAhead: false, 0: false, MaxAhead - 1: false, MaxAhead: true, 2 * MaxAhead: true} {
+		if f := k.Floor(heard.add(ms), last, simStart); f.Own != own {
+			t.Errorf("%d ms after what was heard: %+v", ms, f)
+		}
+	}
+}

@@ -465,9 +465,17 @@ func TestReplicatorLearnsEarlierCommits(t *testing.T) {
 // TestTickerClockSetBack: what waits for a moment far ahead waits for one of a
 // clock that was set back.
 func TestTickerClockSetBack(t *testing.T) {
-	k := ticker{due: map[crdt.AccountID]int64{1: 8 * 3600_000, 2: 50, 3: 1300_000, 4: 100}}
-	due, next := k.take(100)
-	if !slices.Equal(due, []crdt.AccountID{1, 2, 4}) || next != 1300_000 {
+	const hour = 3600_000
+	k := ticker{due: map[crdt.AccountID]int64{1: 9*hour + 200, 2: 9 * hour, 3: 9*hour + 50}}
+	if due, next := k.take(9 * hour); !slices.Equal(due, []crdt.AccountID{2}) || next != 9*hour+50 {
+		t.Errorf("due %v, next %d", due, next)
+	}
+	for _, now := range []int64{hour, 59 * hour / 60} { // back by hours, then by a minute
+		if due, next := k.take(now); due != nil || next != now+50 {
+			t.Errorf("at %d: due %v, next %d", now, due, next)
+		}
+	}
+	if due, next := k.take(59*hour/60 + 60); !slices.Equal(due, []crdt.AccountID{3}) || next != 59*hour/60+200 {
 		t.Errorf("due %v, next %d", due, next)
 	}
 }

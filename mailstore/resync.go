@@ -124,6 +124,7 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 	if b.UIDValidity() != known.UIDValidity {
 		floor = crdt.Floor{}
 	}
+	floor = b.Certain(floor)
 	var above crdt.Time
 	if !floor.Own {
 		above = t.a.r.observe(known.ModSeq)
@@ -141,11 +142,9 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 		return out, nil
 	}
 	ranges := normalise(known.UIDs, max(b.N, b.H).Number())
-	if b.Everything(floor) {
+	if floor.Time == 0 { // all that it may have and that is not there
 		out.Vanished = out.View.without(ranges)
-		if floor.Own || floor.Time == 0 {
-			return out, nil
-		}
+		return out, nil
 	}
 	var gone []crdt.UID
 	if err := t.vanishedSince(id, floor.Time, func(_ crdt.Time, first, last crdt.UID) bool {
@@ -161,9 +160,7 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 			return Resync{}, err
 		}
 	}
-	if out.Vanished == nil {
-		out.Vanished = out.View.absent(gone, ranges)
-	}
+	out.Vanished = out.View.absent(gone, ranges)
 	return out, nil
 }
 

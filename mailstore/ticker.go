@@ -19,15 +19,12 @@ const tickDelay = 10
 // retryDelay is when a tick that failed is tried again, in milliseconds.
 const retryDelay = 1000
 
-// maxTickDelay is longer than anything asks to be left alone, in milliseconds. A
-// moment that is further ahead is of a clock that has been set back since.
-const maxTickDelay = 3600_000
-
 // ticker lets time pass for the accounts that wait for something: messages
 // whose UID was refused here. All others cost nothing.
 type ticker struct {
 	mu   sync.Mutex
 	due  map[crdt.AccountID]int64 // Unix milliseconds
+	last int64                    // when what is due was taken last
 	wake chan struct{}
 }
 
@@ -49,9 +46,14 @@ func (t *ticker) soon(id crdt.AccountID, at int64) {
 func (t *ticker) take(now int64) (due []crdt.AccountID, next int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	// Where the clock was set back nobody is to wait longer for that.
+	back := max(t.last-now, 0)
+	t.last = now
 	for id, at := range t.due {
+		at -= back
+		t.due[id] = at
 		switch {
-		case at <= now || at-now > maxTickDelay:
+		case at <= now:
 			due = append(due, id)
 			delete(t.due, id)
 		case next == 0 || at < next:

@@ -170,8 +170,9 @@ func (r *Replica) Heard(o crdt.Origin, clock crdt.Time, applied crdt.VC) {
 }
 
 // Evicted tells that an incarnation is gone for ever. Clients that come from it
-// may have been shown what nobody else has, and are told everything anew. It
-// returns when that survives a crash.
+// may have been shown what nobody else has, and are told everything anew. The
+// clock is set to what it is known to have told, for the one that takes its place
+// ([Replica.Joined]). Evicted returns when that survives a crash.
 func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
 	if err := r.store.enter(); err != nil {
 		return err
@@ -179,6 +180,7 @@ func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
 	defer r.store.leave()
 	k := &r.tokens
 	k.mu.Lock()
+	last := k.tokens.LastHeard(slot)
 	changed := k.tokens.Evicted(slot, o)
 	if changed {
 		k.renew(r.keys, slot)
@@ -187,8 +189,35 @@ func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
 	if !changed {
 		return nil
 	}
+	r.seq.Lock()
+	r.seq.clock.Observe(min(last, maxAhead(r.now())))
+	r.seq.Unlock()
 	if err := errors.Join(r.writeTokens(), r.flushed()); err != nil {
 		return fmt.Errorf("note that %v is evicted: %w", o, err)
+	}
+	return nil
+}
+
+// Joined implements comm.Store: clients are served from now on. Where another
+// incarnation had the slot before, MODSEQs that it can have given are not taken
+// for own ones: the peers, of whose clocks the own one has learned, heard of its
+// clock, and nobody's is believed that is more than an hour ahead of that.
+func (r *Replica) Joined(replaces bool) error {
+	if !replaces {
+		return nil
+	}
+	if err := r.store.enter(); err != nil {
+		return err
+	}
+	defer r.store.leave()
+	clock := r.Clock()
+	k := &r.tokens
+	k.mu.Lock()
+	k.tokens.Reborn(clock)
+	k.pending[string(r.keys.checkpoints(nil, r.self.Slot))] = checkpointHead{r.self.Origin, k.tokens.Birth()}.append(nil)
+	k.mu.Unlock()
+	if err := errors.Join(r.writeTokens(), r.flushed()); err != nil {
+		return fmt.Errorf("note when the replica joined: %w", err)
 	}
 	return nil
 }

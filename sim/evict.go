@@ -4,6 +4,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/go-pluto/pluto/crdt"
+	"github.com/go-pluto/pluto/crdt/crdttest"
 )
 
 // serves reports whether a replica takes sessions.
@@ -98,6 +99,27 @@ func (n *node) rejoin() error {
 		return err
 	}
 	return n.replica.RaiseEpoch(background, uint32(n.w.evictions))
+}
+
+// join ends the youth of a replica that has loaded what its peers have: it serves
+// clients from now on. Those that its predecessor gave MODSEQs by a clock that was
+// more than an hour ahead, and that nobody had heard of, begin anew: nobody can
+// tell such MODSEQs from those that the replica gives itself by then.
+func (n *node) join() error {
+	birth := n.replica.Clock() + crdt.TimeAt(crdt.EpochMillis+crdt.MaxAhead, 0)
+	if err := n.replica.Joined(true); err != nil || n.died() {
+		return err
+	}
+	n.fresh = false
+	for _, c := range n.w.roamers {
+		for _, x := range c.synced {
+			if t := crdt.Time(x.ModSeq); t.Slot() == n.replica.Slot() && t > birth {
+				n.w.stats.Done["(clock unheard of)"]++
+				x.QResync = crdttest.QResync{}
+			}
+		}
+	}
+	return nil
 }
 
 // forgetLost takes from what clients are known to have seen the operations of a

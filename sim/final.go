@@ -100,7 +100,7 @@ func (w *World) settle() error {
 		}
 		step := w.idle()
 		if step == 0 {
-			return nil
+			return w.endStep() // what the last ticks came to
 		}
 		if err := w.pass(step); err != nil {
 			return err

@@ -168,7 +168,11 @@ func (n *node) finishLoad() error {
 		return err
 	}
 	n.w.stats.Done["(loaded)"]++
-	n.fresh = false
+	if n.fresh {
+		if err := n.join(); err != nil || n.died() {
+			return err
+		}
+	}
 	n.unplug()
 	n.machine = causal.New(n.w.machineConfig(n), n.replica.Logged(), n.w.wall())
 	n.recall()

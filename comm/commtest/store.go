@@ -33,6 +33,7 @@ type Store struct {
 	staged  map[crdt.Root]bool
 	records map[string][]byte
 	heard   map[crdt.Origin]crdt.Checkpoint
+	joined  []bool
 	stable  crdt.VC
 	broken  error
 	crashed bool
@@ -109,6 +110,21 @@ func (s *Store) Heard(peer crdt.Origin, clock crdt.Time, applied crdt.VC) {
 	s.heard[peer] = crdt.Checkpoint{Time: clock, Vector: applied}
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// Joined implements [comm.Store].
+func (s *Store) Joined(replaces bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.joined = append(s.joined, replaces)
+	return nil
+}
+
+// JoinedAs returns what Joined was told, in order.
+func (s *Store) JoinedAs() []bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.joined)
 }
 
 // AwaitHeard returns what a peer said of itself once it had applied operation d,

@@ -54,7 +54,7 @@ var modseqFaults = []fault{
 		name: "pruned-unnoticed",
 		what: "a client is not told everything although it missed vanished UIDs that were forgotten (4.4)",
 		edits: []edit{
-			{"crdt/resync.go", "return f.Time == 0 || f.Time < b.VanFloor", "return f.Time == 0"},
+			{"crdt/resync.go", "if f.Time < b.VanFloor {", "if false {"},
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestRoaming",
 	},
