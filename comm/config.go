@@ -89,6 +89,15 @@ type Config struct {
 	// nil: nobody wants to know.
 	Fenced func(why error)
 
+	// EvictAfter is how long this replica takes writes without having met a peer:
+	// an administrator may evict one that was away for so long. 0: for ever.
+	EvictAfter time.Duration
+	// Isolated is called with an error that wraps [ErrIsolated] when that time is
+	// over, and with nil when a peer is there again: whoever owns the disk refuses
+	// local writes, and allows them. After Fenced it is not called any more. It
+	// must not block. nil: nobody wants to know.
+	Isolated func(why error)
+
 	// Snapshots gives and takes accounts for members that are behind the log;
 	// nil: the log must be kept whole.
 	Snapshots Snapshots
@@ -143,6 +152,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Fenced == nil {
 		c.Fenced = func(error) {}
+	}
+	if c.Isolated == nil {
+		c.Isolated = func(error) {}
 	}
 	if c.Logger == nil {
 		c.Logger = log.NewNopLogger()

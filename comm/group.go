@@ -50,6 +50,7 @@ type Group struct {
 
 	epochWake chan struct{}
 
+	contact contact
 	giver   giver
 	load    loader
 	filling fillState     // loadLoop's
@@ -78,7 +79,8 @@ type Group struct {
 
 	appliedOps, applyErrors, shortfalls prometheus.Counter
 	batchSize, ackWait, aheadWait       prometheus.Observer
-	queueOps, queueBytes, fenced        prometheus.Gauge
+	queueOps, queueBytes                prometheus.Gauge
+	fenced, isolating                   prometheus.Gauge
 }
 
 // NewGroup makes a group over a replica's disk. It does nothing before Start.
@@ -146,7 +148,7 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		g.senders[p.Name] = newSender(g, p)
 	}
 	g.tellEvictions()
-	if err := g.resumeLoad(); err != nil {
+	if err := errors.Join(g.resumeLoad(), g.resumeContact()); err != nil {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
 	g.measure()
@@ -167,11 +169,13 @@ func (g *Group) measure() {
 	g.queueOps = m.queueOps.WithLabelValues(subnet)
 	g.queueBytes = m.queueBytes.WithLabelValues(subnet)
 	g.fenced = m.fenced.WithLabelValues(subnet)
+	g.isolating = m.isolated.WithLabelValues(subnet)
 }
 
 // Start begins to replicate, until ctx ends or Close is called. It does not
 // wait for any peer. It may be called once.
 func (g *Group) Start(ctx context.Context) {
+	g.checkContact() // before anybody can write
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ctx != nil {
@@ -203,6 +207,7 @@ func (g *Group) Close() {
 	g.wg.Wait()
 	g.giver.dropAll()
 	g.saveRoster()
+	g.closeContact()
 }
 
 // enter begins a call that Close waits for, until wg.Done.
@@ -273,7 +278,9 @@ func (g *Group) fence(err error) {
 			break
 		}
 	}
+	g.contact.mu.Lock() // checkContact must not allow writes after this
 	g.cfg.Fenced(err)
+	g.contact.mu.Unlock()
 	g.fenced.Set(1)
 	why := "its data were restored from an old copy or are in use twice; put the newest data back, or start with an empty directory"
 	if errors.Is(err, ErrEvicted) {
@@ -310,6 +317,7 @@ func (g *Group) clockLoop() {
 			g.publish()
 			g.tellStable()
 			g.follow()
+			g.checkContact()
 			if time.Since(saved) > time.Minute {
 				saved = time.Now()
 				g.saveRoster()

@@ -180,6 +180,7 @@ func (in *inbound) receive() error {
 func (in *inbound) establish() error {
 	in.accepted.Store(true)
 	level.Info(in.logger).Log("msg", "peer connected", "origin", in.origin)
+	in.g.checkContact()
 	return in.g.confirmedBy(in.name)
 }
 

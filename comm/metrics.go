@@ -23,6 +23,7 @@ type Metrics struct {
 	missingBodies *prometheus.CounterVec
 	pulledBodies  *prometheus.CounterVec
 	fenced        *prometheus.GaugeVec
+	isolated      *prometheus.GaugeVec
 	givenBytes    *prometheus.CounterVec
 	loadedBytes   *prometheus.CounterVec
 	loadFailures  *prometheus.CounterVec
@@ -69,6 +70,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		missingBodies: counter("pluto_replication_missing_bodies_total", "Bodies that were to be sent and are not on this disk.", peer),
 		pulledBodies:  counter("pluto_replication_pulled_bodies_total", "Bodies that were missing on this disk and came from the peer.", peer),
 		fenced:        gauge("pluto_replication_fenced", "1 when this replica found its data to be older than what peers know of it, or was evicted.", subnet),
+		isolated:      gauge("pluto_replication_isolated", "1 when this replica takes no writes because it has met no peer for EvictAfter.", subnet),
 		givenBytes:    counter("pluto_snapshot_given_bytes_total", "Bytes of accounts and contents sent to the peer, which was behind the log.", peer),
 		loadedBytes:   counter("pluto_snapshot_loaded_bytes_total", "Bytes of accounts and contents that came from peers because this replica was behind their logs.", subnet),
 		loadFailures:  counter("pluto_snapshot_load_failures_total", "Interruptions of loading accounts.", subnet),
@@ -79,7 +81,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	if r != nil {
 		r.MustRegister(m.lagSeconds, m.lagOperations, m.connected, m.sentOps, m.sentBytes, m.receivedOps, m.receivedBytes,
 			m.reconnects, m.appliedOps, m.applyErrors, m.batchSize, m.queueOps, m.queueBytes, m.shortfalls, m.ackWait, m.aheadWait,
-			m.missingBodies, m.pulledBodies, m.fenced,
+			m.missingBodies, m.pulledBodies, m.fenced, m.isolated,
 			m.givenBytes, m.loadedBytes, m.loadFailures, m.loadAccounts, m.loadLeft, m.loadMissing)
 	}
 	return m

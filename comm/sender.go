@@ -231,6 +231,7 @@ func (s *sender) connect(theirs *Hello, known memory) error {
 	if err := s.g.stands(s.member.Name, theirs.GetStanding()); err != nil {
 		return err
 	}
+	s.g.checkContact()
 	s.trying.Store(nil)
 	s.connected.Set(1)
 	level.Info(s.logger).Log("msg", "connected to peer", "origin", crdt.Origin(theirs.GetOrigin()), "slot", theirs.GetSlot(),

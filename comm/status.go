@@ -20,6 +20,7 @@ type Status struct {
 	Confirmed bool  // writes may be taken, see [Group.Confirmed]
 	Joined    bool  // it has caught up with the subnet once
 	Fault     error // why the replica has fenced itself; nil if it has not
+	Isolated  error // why it takes no writes for want of peers; nil if it takes them
 	Apply     error // why the last batch of received operations could not be applied
 
 	QueuedOperations int // received, waiting for others
@@ -67,6 +68,7 @@ func (g *Group) Status() Status {
 	s := Status{Subnet: g.cfg.Subnet, Name: g.cfg.Name, Origin: g.origin, Slot: g.slot, Fault: g.Fault(),
 		Cut: g.store.Cut(), Holds: g.giver.list()}
 	s.Load, s.Loading = g.load.state()
+	s.Isolated = g.Isolated()
 	s.Evicted = g.evictions()
 	select {
 	case <-g.confirmed:
@@ -118,6 +120,9 @@ func (s Status) Degraded() []string {
 	}
 	if s.Fault != nil {
 		say("fenced: %v", s.Fault)
+	}
+	if s.Isolated != nil {
+		say("%v", s.Isolated)
 	}
 	if !s.Confirmed {
 		say("slot %d is not confirmed by any peer yet", s.Slot)

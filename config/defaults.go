@@ -16,6 +16,8 @@ const (
 	DefaultLogMaxSize   = 1 * GiB
 	DefaultLogMaxAge    = 30 * 24 * time.Hour
 	DefaultSnapshotRate = 64 * MiB
+	DefaultEvictAfter   = 14 * 24 * time.Hour
+	DefaultAheadTimeout = time.Minute // shorter than mail clients wait for an answer
 
 	DefaultPublicCertLoc = "private/public-distributor-cert.pem"
 	DefaultPublicKeyLoc  = "private/public-distributor-key.pem"
@@ -57,6 +59,9 @@ const (
 	minLogAge      = time.Minute
 	maxLogAge      = 10 * 365 * 24 * time.Hour
 	minRate        = 64 * KiB
+	minEvictAfter  = 10 * time.Second
+	// maxAheadTimeout: clients give up a command that takes longer.
+	maxAheadTimeout = 10 * time.Minute
 	// MaxSlot is the largest slot of a replica in its subnet; the smallest is 1.
 	MaxSlot = 15
 )

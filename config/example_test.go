@@ -37,7 +37,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	defaults := []string{"RootCertLoc", "Greeting", "HierarchySeparator", "MaxMessageSize", "QuotaStorage", "QuotaMessages",
 		"ListenStartTLSAddr", "ListenLMTPAddr", "PublicCertLoc", "PublicKeyLoc", "InternalCertLoc", "InternalKeyLoc",
 		"AuthAdapter", "Separator", "MaxConnections", "MaxConnectionsPerUser", "MaxAuthFailures", "LoginTimeout", "IdleTimeout",
-		"CertLoc", "KeyLoc", "DataRoot", "AckPeers", "AckTimeout", "AckStrict", "LogMaxSize", "LogMaxAge", "SnapshotRate"}
+		"CertLoc", "KeyLoc", "DataRoot", "AckPeers", "AckTimeout", "AckStrict", "LogMaxSize", "LogMaxAge", "SnapshotRate", "EvictAfter", "AheadTimeout"}
 	var short []string
 	for line := range strings.Lines(string(text)) {
 		key, _, isKey := strings.Cut(strings.TrimSpace(line), " = ")

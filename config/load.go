@@ -126,6 +126,11 @@ func readReplication(t *table, f *file) Replication {
 		LogMaxSize:   t.size("LogMaxSize", DefaultLogMaxSize, minLogSize, maxLogSize),
 		LogMaxAge:    t.duration("LogMaxAge", DefaultLogMaxAge, minLogAge, maxLogAge),
 		SnapshotRate: t.size("SnapshotRate", DefaultSnapshotRate, 0, maxLogSize),
+		EvictAfter:   t.duration("EvictAfter", DefaultEvictAfter, 0, maxLogAge),
+		AheadTimeout: t.duration("AheadTimeout", DefaultAheadTimeout, 0, maxAheadTimeout),
+	}
+	if r.EvictAfter > 0 && r.EvictAfter < minEvictAfter {
+		t.bad("EvictAfter", "less than %v; write \"0s\" for never", minEvictAfter)
 	}
 	if r.SnapshotRate > 0 && r.SnapshotRate < minRate {
 		t.bad("SnapshotRate", "less than %v a second; write 0 for no bound", Size(minRate))

@@ -43,6 +43,8 @@ type Replication struct {
 	LogMaxSize   Size          // of the log of a subnet on a node; who lacks what went takes a snapshot
 	LogMaxAge    time.Duration // how long it reaches back at most
 	SnapshotRate Size          // bytes a second that a node gives to those who take snapshots; 0: no bound
+	EvictAfter   time.Duration // without a peer, after which a node takes no writes; 0: never
+	AheadTimeout time.Duration // how long a large message waits for its content to get to peers; 0: none goes ahead
 }
 
 // HiddenFrom names capabilities that clients whose name contains Client are not

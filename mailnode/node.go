@@ -183,7 +183,10 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Evicted: func(ctx context.Context, all []comm.Eviction) error {
 			return raiseEpoch(ctx, replica, all)
 		},
-		Fenced: replica.Refuse, // sessions that live here stop to write at once
+		Fenced:       replica.Refuse, // sessions that live here stop to write at once
+		EvictAfter:   n.opts.Config.Replication.EvictAfter,
+		Isolated:     replica.Refuse, // they may read
+		AheadTimeout: aheadTimeout(n.opts.Config.Replication.AheadTimeout),
 		Credentials: func(peer string) (credentials.TransportCredentials, error) {
 			return credentials.NewTLS(n.identity.ClientTLS(peer, crypto.RoleWorker, crypto.RoleStorage)), nil
 		},
@@ -198,6 +201,14 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 	replica.SetBodySink(group)
 	m.replica, m.group = replica, group
 	return m, nil
+}
+
+// aheadTimeout is the configured one as comm wants it, where 0 is the default.
+func aheadTimeout(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // raiseEpoch has a replica skip what evicted members may have shown.
@@ -320,6 +331,8 @@ func (n *Node) State() telemetry.State {
 		status := m.group.Status()
 		if err := serves(status); err != nil {
 			s.NotReady = append(s.NotReady, err.Error())
+		} else if status.Isolated != nil {
+			s.NotReady = append(s.NotReady, fmt.Sprintf("subnet %s: %v", status.Subnet, status.Isolated))
 		}
 		s.Degraded = append(s.Degraded, status.Degraded()...)
 		s.Degraded = append(s.Degraded, m.quarantines()...)
