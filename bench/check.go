@@ -235,15 +235,45 @@ func (c *checking) checkpoint(ctx context.Context) error {
 	if c.o.Progress != nil && c.report.Checkpoints%20 == 0 {
 		fmt.Fprintf(c.o.Progress, "checkpoint %d, %d violations\n", c.report.Checkpoints, len(c.report.Violations))
 	}
-	if c.o.B.Addr != "" {
-		if err := c.settle(ctx); err != nil {
-			return err
+	if ok, err := c.compare(ctx); !ok || err != nil {
+		return err // what sessions know is of different times
+	}
+	c.checkRecent()
+	return nil
+}
+
+// compare has all sessions look, and compares what those see that have the same
+// mailbox selected. What comes from the other front comes when it comes: fronts that
+// show the same may have changes before them still, of UIDs for instance. Then all is
+// done again, until nothing comes any more. It returns false if that does not end.
+func (c *checking) compare(ctx context.Context) (bool, error) {
+	deadline := time.Now().Add(c.o.Settle)
+	for {
+		settled := make(map[string]string)
+		if c.o.B.Addr != "" {
+			ok, err := c.settle(ctx, settled, deadline)
+			if !ok || err != nil {
+				return false, err
+			}
+		}
+		still, err := c.look(settled)
+		if still || err != nil {
+			return still, err
+		}
+		if time.Now().After(deadline) {
+			c.violation("checkpoint %d: changes still come after %s", c.report.Checkpoints, c.o.Settle)
+			return false, nil
 		}
 	}
+}
+
+// look has all sessions look at what is settled, by mailbox, and reports whether it
+// still is.
+func (c *checking) look(settled map[string]string) (still bool, err error) {
 	first := make(map[string]*checkSession)
 	for _, s := range c.sessions {
-		if err := s.look(); err != nil {
-			return err
+		if still, err := s.look(settled[s.box]); !still || err != nil {
+			return still, err
 		}
 		if other := first[s.box]; other == nil {
 			first[s.box] = s
@@ -251,18 +281,17 @@ func (c *checking) checkpoint(ctx context.Context) error {
 			c.violation("checkpoint %d: sessions %d and %d in %s: %s", c.report.Checkpoints, other.n, s.n, s.box, d)
 		}
 	}
-	c.checkRecent()
 	for box, s := range first {
-		if err := s.checkStatus(box); err != nil {
-			return err
+		if still, err := s.checkStatus(settled[box]); !still || err != nil {
+			return still, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
-// settle waits until both fronts show the same.
-func (c *checking) settle(ctx context.Context) error {
-	deadline := time.Now().Add(c.o.Settle)
+// settle waits until both fronts show the same, and says what. It returns false after a
+// violation.
+func (c *checking) settle(ctx context.Context, settled map[string]string, deadline time.Time) (bool, error) {
 	for {
 		same := true
 		for b := range c.boxes {
@@ -270,18 +299,19 @@ func (c *checking) settle(ctx context.Context) error {
 			for f := range views {
 				v, err := c.front(f).examine(b)
 				if err != nil {
-					return err
+					return false, err
 				}
 				views[f] = v
 			}
 			same = same && views[0] == views[1]
+			settled[c.boxes[b]] = views[0]
 		}
 		if same || ctx.Err() != nil {
-			return ctx.Err()
+			return same, ctx.Err()
 		}
 		if time.Now().After(deadline) {
 			c.violation("checkpoint %d: the fronts do not show the same after %s", c.report.Checkpoints, c.o.Settle)
-			return nil
+			return false, nil
 		}
 		rest(ctx, 20*time.Millisecond)
 	}

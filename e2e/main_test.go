@@ -43,6 +43,7 @@ const (
 	userHostile
 	userBystander
 	userLag
+	userUnderFire
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }

@@ -1,0 +1,34 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-pluto/pluto/bench"
+	"github.com/go-pluto/pluto/e2e/cluster"
+)
+
+// TestSequenceNumbersUnderFire: sessions in both regions change the same mailboxes at
+// random, and every response fits what its session was told before.
+// PLUTO_E2E_DURATION makes it longer.
+func TestSequenceNumbersUnderFire(t *testing.T) {
+	c := sharedCluster(t)
+	name, password := cluster.User(userUnderFire)
+	o := bench.CheckOptions{
+		A: target(t, c, c.EU), B: target(t, c, c.US), User: name, Password: password,
+		Seed: uint64(time.Now().UnixNano()), Sessions: 4, MaxMessages: 40,
+		Duration: loadTime(t, 12*time.Second), Settle: 30 * time.Second,
+	}
+	t.Logf("seed %d", o.Seed)
+	r, err := bench.Check(timeout(t, o.Duration+2*time.Minute), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	r.WriteText(&text)
+	if !r.OK() || r.Checkpoints == 0 || r.Responses == 0 {
+		t.Fatal(text.String())
+	}
+	t.Log(text.String())
+}
