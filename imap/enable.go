@@ -14,6 +14,7 @@ const (
 	modeQResync                     // RFC 7162: VANISHED instead of EXPUNGE
 	modeUTF8                        // RFC 6855: names and quoted strings in UTF-8
 	modeRev2                        // RFC 9051
+	modeMetadata                    // RFC 5464: names of annotations that have changed
 )
 
 // enableable are the extensions that ENABLE switches on.
@@ -25,6 +26,7 @@ var enableable = [...]struct {
 	{"QRESYNC", modeQResync | modeCondStore},
 	{"UTF8=ACCEPT", modeUTF8},
 	{"IMAP4rev2", modeRev2},
+	{"METADATA", modeMetadata},
 }
 
 func (s *session) on(m modes) bool { return s.modes&m != 0 }
@@ -62,6 +64,7 @@ func (s *session) switchOn(wanted modes) {
 	s.modes |= fresh
 	s.stateDirty = stateChanged
 	s.reader.SetUTF8(s.utf8())
+	s.listenToNotes(false)
 	if fresh&modeRev2 != 0 && s.box != nil {
 		s.box.disclaim()
 	}
@@ -79,5 +82,6 @@ func (s *session) saveModes(w *stateWriter) {
 func (s *session) loadModes(d *stateReader) error {
 	s.modes = modes(d.number(1<<8 - 1))
 	s.reader.SetUTF8(s.utf8())
+	s.listenToNotes(true)
 	return nil
 }

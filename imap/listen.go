@@ -45,12 +45,15 @@ func (s *session) readListening(p []byte) (int, error) {
 // has said goodbye.
 func announceUntil[T any](s *session, other <-chan T, mode syncMode) (end T, err error) {
 	for {
-		var changed, elsewhere <-chan struct{}
+		var changed, elsewhere, noted <-chan struct{}
 		if s.box != nil && s.selectedWish() != 0 {
 			changed = s.box.mailbox.Changed()
 		}
 		if s.notify != nil && s.notify.watch != nil {
 			elsewhere = s.notify.watch.Changed()
+		}
+		if s.notes != nil {
+			noted = s.notes.watch.Changed()
 		}
 		var now chan struct{}
 		if s.notify != nil && s.notify.retell {
@@ -65,6 +68,8 @@ func announceUntil[T any](s *session, other <-chan T, mode syncMode) (end T, err
 		case <-changed:
 			err = s.announceNow(mode)
 		case <-elsewhere:
+			err = s.announceNow(syncNone)
+		case <-noted:
 			err = s.announceNow(syncNone)
 		}
 		if err != nil {

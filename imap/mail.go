@@ -84,8 +84,10 @@ type Account interface {
 
 	// Annotations returns the annotations of a mailbox or, without a name, of the
 	// account: values by entry, in lower case. Annotate sets some, all or none;
-	// ErrCannot if no entry can be called so.
+	// ErrCannot if no entry can be called so. AnnotationNames returns the entries,
+	// sorted, those too that there were and are not any more.
 	Annotations(ctx context.Context, name string) (map[string]string, error)
+	AnnotationNames(ctx context.Context, name string) ([]string, error)
 	Annotate(ctx context.Context, name string, notes []Note) error
 
 	// Quota returns how much mail the account has and may have.
@@ -126,8 +128,17 @@ type WatchedChanges struct {
 	// List says that other names of mailboxes or subscriptions may be there now;
 	// OwnList that this session made them.
 	List, OwnList bool
+	// Annotations are those that another session has set or removed, those of one
+	// mailbox one after the other.
+	Annotations []AnnotationKey
 	// Lost says that there was too much to keep.
 	Lost bool
+}
+
+// AnnotationKey names an annotation (RFC 5464): of the account if MailboxID is empty.
+type AnnotationKey struct {
+	MailboxID string
+	Entry     string // in lower case
 }
 
 // MailboxInfo is a line of LIST.

@@ -236,9 +236,12 @@ func (n *notifying) suspect(w *watchedBox) {
 	}
 }
 
-// tellEvents tells what has happened in other mailboxes. It returns an error when
+// tellEvents tells what has happened elsewhere than in the selected mailbox. It returns an error when
 // the session ends.
 func (s *session) tellEvents() error {
+	if err := s.tellNotes(); err != nil {
+		return err
+	}
 	n := s.notify
 	if n == nil {
 		return nil
@@ -248,7 +251,7 @@ func (s *session) tellEvents() error {
 		return nil
 	}
 	if retell {
-		if err := s.tellWatched(); err != nil {
+		if err := cmp.Or(s.tellWatched(), s.retellWatchedNotes()); err != nil {
 			return err
 		}
 	}
@@ -288,7 +291,7 @@ func (s *session) takeEvents(changes *WatchedChanges) error {
 			return err
 		}
 	}
-	return nil
+	return s.tellWatchedNotes(changes.Annotations)
 }
 
 // tellPending tells how the mailboxes that have changed are now, by name. The

@@ -103,3 +103,55 @@ func TestNotifyGoesOnElsewhere(t *testing.T) {
 	r.expect("* 3 RECENT")
 	r.expect("* 3 FETCH (UID 3)")
 }
+
+// What is not known any more after a move to another node is told as changed: names of
+// annotations, to those who want them.
+func TestAnnotationsAreToldElsewhere(t *testing.T) {
+	for ask, want := range map[string][]string{
+		"NOTIFY SET (mailboxes INBOX (MailboxMetadataChange ServerMetadataChange))": {`* METADATA "" /private/a`, "* METADATA INBOX /private/b"},
+		"NOTIFY SET (mailboxes Sent (MailboxMetadataChange))":                       nil,
+		"NOTIFY SET (mailboxes Sent (ServerMetadataChange))":                        {`* METADATA "" /private/a`},
+		"ENABLE METADATA": {`* METADATA "" /private/a`, "* METADATA INBOX /private/b"},
+	} {
+		t.Run(ask, func(t *testing.T) {
+			s := newServer(t, imap.Options{})
+			r, other := newRoamer(t, s), s.begin(t, t.Context())
+			r.do("a " + ask)
+			r.do(`b SETMETADATA "" (/private/a "x")`)
+			r.do(`c SETMETADATA INBOX (/private/b "x")`)
+			r.move(0)
+			got := r.do("d NOOP")
+			slices.Sort(got)
+			r.want(got, append(slices.Clone(want), "d OK NOOP completed")...)
+			other.Command("a", `SETMETADATA "" (/private/a NIL)`)
+			got = r.do("e NOOP")
+			if want != nil {
+				r.want(got[:1], `* METADATA "" /private/a`)
+			}
+			r.want(got[len(got)-1:], "e OK NOOP completed")
+		})
+	}
+}
+
+// An account that cannot say what its mailboxes are called says so later.
+func TestAnnotationsThatCannotBeTold(t *testing.T) {
+	s := newServer(t, imap.Options{})
+	var broken atomic.Bool
+	s.store.Fail = func(operation string) error {
+		if operation == "mailboxes" && broken.Load() {
+			return imap.ErrUnavailable
+		}
+		return nil
+	}
+	c, other := s.begin(t, t.Context()), s.begin(t, t.Context())
+	c.Command("a", "ENABLE METADATA")
+	broken.Store(true)
+	other.Command("a", `SETMETADATA "" (/private/a "x")`)
+	if got := c.Command("b", "NOOP"); !slices.Equal(got, []string{"b OK NOOP completed"}) {
+		t.Fatal(got)
+	}
+	broken.Store(false)
+	if got := c.Command("c", "NOOP"); !slices.Equal(got, []string{`* METADATA "" /private/a`, "c OK NOOP completed"}) {
+		t.Fatal(got)
+	}
+}

@@ -16,10 +16,12 @@ const (
 	eventFlags
 	eventNames
 	eventSubscriptions
+	eventMailboxNotes // annotations of mailboxes
+	eventServerNotes  // and of the account
 )
 
-// eventNames are the events that can be asked for, as BADEVENT lists them.
-const supportedEvents = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+// supportedEvents are the events that can be asked for, as BADEVENT lists them.
+const supportedEvents = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)"
 
 // eventFilter says which mailboxes a group of events is about.
 type eventFilter uint8
@@ -52,6 +54,7 @@ type notifyArgs struct {
 	set, status bool
 	selected    eventGroup
 	groups      []eventGroup // without that
+	all         events       // of these groups
 }
 
 // readNotify reads the arguments of NOTIFY to the end of the command (RFC 5465
@@ -99,6 +102,7 @@ func (s *session) readEventGroups(c *wire.Command, a *notifyArgs) error {
 			a.selected = g
 		} else {
 			a.groups = append(a.groups, g)
+			a.all |= g.events
 		}
 		if selected > 1 {
 			return badSyntax("Only one group can be about the selected mailbox") // RFC 5465 section 6.1
@@ -242,7 +246,7 @@ func (g *eventGroup) take(names []string) error {
 	for _, name := range names {
 		switch name {
 		case "MESSAGENEW", "MESSAGEEXPUNGE", "FLAGCHANGE":
-		case "MAILBOXNAME", "SUBSCRIPTIONCHANGE":
+		case "MAILBOXNAME", "SUBSCRIPTIONCHANGE", "MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE":
 			if g.filter == filterSelected {
 				return badSyntax("Not an event of messages") // RFC 5465 section 6.1
 			}
@@ -256,6 +260,7 @@ func (g *eventGroup) take(names []string) error {
 	for name, event := range map[string]events{
 		"MESSAGENEW": eventMessages, "FLAGCHANGE": eventFlags,
 		"MAILBOXNAME": eventNames, "SUBSCRIPTIONCHANGE": eventSubscriptions,
+		"MAILBOXMETADATACHANGE": eventMailboxNotes, "SERVERMETADATACHANGE": eventServerNotes,
 	} {
 		if has(name) {
 			g.events |= event

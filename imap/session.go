@@ -26,16 +26,17 @@ type session struct {
 	reader *wire.Reader
 	out    output
 
-	box     *selection // the selected mailbox, nil in authenticated state
-	tag     string     // of the present command
-	code    []byte     // response code of the OK that follows, without brackets
-	scratch Message    // not on the stack, because it is passed to interfaces
-	spans   []span     // of the message set of the current command
-	modes   modes      // that the client has switched on
-	notify  *notifying // what NOTIFY asked for, nil: it was not used
-	bad     int        // commands in a row that were no IMAP
-	leaving bool       // the client has logged out
-	roaming Roaming    // the account, in a session that came from another replica
+	box     *selection    // the selected mailbox, nil in authenticated state
+	tag     string        // of the present command
+	code    []byte        // response code of the OK that follows, without brackets
+	scratch Message       // not on the stack, because it is passed to interfaces
+	spans   []span        // of the message set of the current command
+	modes   modes         // that the client has switched on
+	notify  *notifying    // what NOTIFY asked for, nil: it was not used
+	notes   *noteListener // what ENABLE METADATA asked for, nil: it was not used
+	bad     int           // commands in a row that were no IMAP
+	leaving bool          // the client has logged out
+	roaming Roaming       // the account, in a session that came from another replica
 
 	turner     Turner                 // conn, if it is one
 	compressed bool                   // the client's stream is
@@ -64,6 +65,7 @@ func Serve(ctx context.Context, conn Conn, account Account, opts Options) error 
 	s.opts.Metrics.sessions.Inc()
 	defer s.opts.Metrics.sessions.Dec()
 	defer s.stopNotify()
+	defer s.stopNotes()
 	defer s.closeMailbox()
 	return s.end(s.run())
 }

@@ -106,6 +106,11 @@ func (a account) Annotations(ctx context.Context, name string) (map[string]strin
 	return notes, toEngine(err)
 }
 
+func (a account) AnnotationNames(ctx context.Context, name string) ([]string, error) {
+	names, err := a.Account.AnnotationNames(ctx, name)
+	return names, toEngine(err)
+}
+
 func (a account) Annotate(ctx context.Context, name string, notes []imap.Note) error {
 	in := make([]mailstore.Note, len(notes))
 	for i, n := range notes {

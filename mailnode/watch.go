@@ -13,9 +13,18 @@ var _ imap.Watch = watch{}
 
 func (w watch) Take() imap.WatchedChanges {
 	c := w.Watch.Take()
+	var notes []imap.AnnotationKey
+	for _, of := range c.Annotations {
+		key := imap.AnnotationKey{Entry: of.Entry}
+		if !of.Server {
+			key.MailboxID = mailboxID(of.Box)
+		}
+		notes = append(notes, key)
+	}
 	return imap.WatchedChanges{
 		Mailboxes: mailboxIDs(c.Mailboxes), Own: mailboxIDs(c.Own),
 		List: c.List, OwnList: c.OwnList, Lost: c.Lost,
+		Annotations: notes,
 	}
 }
 

@@ -29,9 +29,10 @@ type commit struct {
 	behind    uint64     // number of the last own operation in it or before it
 	shown     crdt.VC    // the account's vector with it
 	exposures []exposure
-	session   SessionID        // that made the change, zero for other replicas and time
-	touched   []crdt.MailboxID // whose records changed
-	listed    bool             // the list of mailboxes or subscriptions may have changed
+	session   SessionID         // that made the change, zero for other replicas and time
+	touched   []crdt.MailboxID  // whose records changed
+	listed    bool              // the list of mailboxes or subscriptions may have changed
+	noted     []crdt.Annotation // that were set or removed
 	began     time.Time
 	before    *commit // of the same change, to be shown with it
 

@@ -3,6 +3,8 @@ package mailstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/go-pluto/pluto/crdt"
 )
@@ -16,8 +18,32 @@ type Note struct {
 // Annotations returns the annotations of a mailbox or, without a name, of the account
 // (RFC 5464): values by canonical entry.
 func (s *Account) Annotations(ctx context.Context, name string) (map[string]string, error) {
-	var notes map[string]crdt.Register[crdt.Note]
-	err := s.look(ctx, func(t *tx) error {
+	notes, err := s.registers(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string)
+	for entry, r := range notes {
+		if r.Value.There {
+			out[entry] = r.Value.Text
+		}
+	}
+	return out, nil
+}
+
+// AnnotationNames returns the canonical entries of all annotations that a mailbox or,
+// without a name, the account has or had, sorted.
+func (s *Account) AnnotationNames(ctx context.Context, name string) ([]string, error) {
+	notes, err := s.registers(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(notes)), nil
+}
+
+// registers returns annotations, with those that were removed.
+func (s *Account) registers(ctx context.Context, name string) (notes map[string]crdt.Register[crdt.Note], err error) {
+	err = s.look(ctx, func(t *tx) error {
 		of, err := t.annotated(name)
 		if err == nil {
 			notes, err = t.Notes(of)
@@ -27,13 +53,7 @@ func (s *Account) Annotations(ctx context.Context, name string) (map[string]stri
 	if err != nil {
 		return nil, fmt.Errorf("annotations of %q: %w", name, err)
 	}
-	out := make(map[string]string)
-	for entry, r := range notes {
-		if r.Value.There {
-			out[entry] = r.Value.Text
-		}
-	}
-	return out, nil
+	return notes, nil
 }
 
 // Annotate sets annotations of a mailbox or, without a name, of the account, all or

@@ -1,14 +1,16 @@
 package mailstore
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// maxWatched is how many mailboxes a watch names before it says that it has lost
-// count.
+// maxWatched is how many mailboxes, and how many annotations, a watch names before
+// it says that it has lost count.
 const maxWatched = 10000
 
 // Watch tells one session what changes in all mailboxes of its account. Changes
@@ -20,6 +22,7 @@ type Watch struct {
 
 	// Under publisher.pub:
 	boxes map[crdt.MailboxID]bool // that changed; whether somebody else did it
+	notes map[crdt.Annotation]struct{}
 	next  WatchedChanges
 }
 
@@ -31,6 +34,9 @@ type WatchedChanges struct {
 	// List says that other names of mailboxes or other subscriptions may be there
 	// now; OwnList that this session made them.
 	List, OwnList bool
+	// Annotations are those that somebody else has set or removed, of the account
+	// first, then by mailbox.
+	Annotations []crdt.Annotation
 	// Lost says that there were too many changes to name.
 	Lost bool
 }
@@ -39,7 +45,8 @@ type WatchedChanges struct {
 func (s *Account) Watch() *Watch {
 	w := &Watch{
 		p: &s.a.publisher, session: s.session,
-		changed: make(chan struct{}, 1), boxes: make(map[crdt.MailboxID]bool),
+		changed: make(chan struct{}, 1),
+		boxes:   make(map[crdt.MailboxID]bool), notes: make(map[crdt.Annotation]struct{}),
 	}
 	w.p.pub.Lock()
 	defer w.p.pub.Unlock()
@@ -72,24 +79,34 @@ func (w *Watch) Take() WatchedChanges {
 			out.Own = append(out.Own, id)
 		}
 	}
+	out.Annotations = slices.SortedFunc(maps.Keys(w.notes), func(a, b crdt.Annotation) int {
+		return cmp.Or(cmp.Compare(a.Box, b.Box), strings.Compare(a.Entry, b.Entry)) // the account's have no Box
+	})
 	clear(w.boxes)
+	clear(w.notes)
 	w.next = WatchedChanges{}
 	return out
 }
 
 // tell adds a commit that is shown. Under publisher.pub.
 func (w *Watch) tell(c *commit) {
-	if len(c.touched) == 0 && !c.listed {
+	if len(c.touched)+len(c.noted) == 0 && !c.listed {
 		return
 	}
 	other := c.session != w.session || c.session == SessionID{}
+	if other {
+		for _, of := range c.noted {
+			w.notes[of] = struct{}{}
+		}
+	}
 	for _, id := range c.touched {
 		w.boxes[id] = w.boxes[id] || other
 	}
 	w.next.List = w.next.List || c.listed && other
 	w.next.OwnList = w.next.OwnList || c.listed && !other
-	if len(w.boxes) > maxWatched {
+	if len(w.boxes) > maxWatched || len(w.notes) > maxWatched {
 		clear(w.boxes)
+		clear(w.notes)
 		w.next.Lost = true
 	}
 	select {
@@ -107,4 +124,5 @@ func (t *tx) touch(c *commit) {
 		c.listed = c.listed || old == nil || !sameName(old.rec, b) || old.rec.SpecialUse != b.SpecialUse
 	}
 	c.listed = c.listed || len(t.subs) > 0
+	c.noted = slices.AppendSeq(c.noted, maps.Keys(t.notes))
 }

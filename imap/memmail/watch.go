@@ -1,8 +1,10 @@
 package memmail
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-pluto/pluto/imap"
 )
@@ -12,12 +14,16 @@ type watch struct {
 	session *session
 	changed chan struct{}
 	boxes   map[string]bool // that changed; whether another session did it
+	notes   map[imap.AnnotationKey]struct{}
 	next    imap.WatchedChanges
 }
 
 // Watch implements [imap.Account].
 func (s *session) Watch() imap.Watch {
-	w := &watch{session: s, changed: make(chan struct{}, 1), boxes: make(map[string]bool)}
+	w := &watch{
+		session: s, changed: make(chan struct{}, 1),
+		boxes: make(map[string]bool), notes: make(map[imap.AnnotationKey]struct{}),
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watches[w] = struct{}{}
@@ -39,7 +45,11 @@ func (w *watch) Take() imap.WatchedChanges {
 			out.Own = append(out.Own, id)
 		}
 	}
+	out.Annotations = slices.SortedFunc(maps.Keys(w.notes), func(a, b imap.AnnotationKey) int {
+		return cmp.Or(strings.Compare(a.MailboxID, b.MailboxID), strings.Compare(a.Entry, b.Entry))
+	})
 	clear(w.boxes)
+	clear(w.notes)
 	w.next = imap.WatchedChanges{}
 	return out
 }
@@ -72,6 +82,16 @@ func (a *account) listed() {
 		w.next.List = w.next.List || w.session != a.author
 		w.next.OwnList = w.next.OwnList || w.session == a.author
 		w.wake()
+	}
+}
+
+// noted tells them that an annotation was set or removed. The caller holds mu.
+func (a *account) noted(key imap.AnnotationKey) {
+	for w := range a.watches {
+		if w.session != a.author {
+			w.notes[key] = struct{}{}
+			w.wake()
+		}
 	}
 }
 
