@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for the next thing that must come.
 const patience = 10 * time.Second
 
 // testTLS is one certificate for everybody.
@@ -344,10 +345,15 @@ type mailClient struct {
 }
 
 func newMailClient(t testing.TB, conn net.Conn) *mailClient {
-	conn.SetDeadline(time.Now().Add(patience))
 	t.Cleanup(func() { conn.Close() })
-	return &mailClient{t: t, raw: conn, conn: conn, r: bufio.NewReader(conn)}
+	c := &mailClient{t: t, raw: conn, conn: conn, r: bufio.NewReader(conn)}
+	c.waits()
+	return c
 }
+
+// waits begins to wait for something anew: how long a whole test takes says how busy
+// the machine is.
+func (c *mailClient) waits() { c.raw.SetDeadline(time.Now().Add(patience)) }
 
 // connect connects with TLS and takes the greeting.
 func (s *testServer) connect() *mailClient {
@@ -387,6 +393,7 @@ func (c *mailClient) startTLS() {
 
 func (c *mailClient) send(text string) {
 	c.t.Helper()
+	c.waits()
 	if c.deflater != nil {
 		if _, err := io.WriteString(c.deflater, text); err != nil {
 			c.t.Fatalf("send %q: %v", text, err)
@@ -404,6 +411,7 @@ func (c *mailClient) send(text string) {
 // expect takes a line that begins so.
 func (c *mailClient) expect(prefix string) string {
 	c.t.Helper()
+	c.waits()
 	line, err := c.r.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, prefix) {
 		c.t.Fatalf("got %.200q, %v; want %q", line, err, prefix)
@@ -414,8 +422,9 @@ func (c *mailClient) expect(prefix string) string {
 // expectEnd takes the end of the connection.
 func (c *mailClient) expectEnd() {
 	c.t.Helper()
+	c.waits()
 	rest, err := io.ReadAll(c.r)
-	if len(rest) > 0 || err != nil && errors.Is(err, context.DeadlineExceeded) {
+	if len(rest) > 0 || err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.t.Fatalf("got %.200q, %v; want the end", rest, err)
 	}
 }
