@@ -44,6 +44,8 @@ const (
 	userBystander
 	userLag
 	userUnderFire
+	userOfflineimap
+	userImapflow
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
