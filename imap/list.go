@@ -142,11 +142,16 @@ func (e *listEntry) has() listOptions {
 
 // selects reports whether the selection options let an entry through.
 func (a *listArgs) selects(e *listEntry) bool {
-	wanted := a.which & (listSubscribed | listSpecialUse)
-	if wanted == 0 {
+	if a.which&(listSubscribed|listSpecialUse) == 0 {
 		return e.Exists || e.children
 	}
-	return e.has()&wanted == wanted || a.childInfo(e) != 0
+	return a.meets(e) || a.childInfo(e) != 0
+}
+
+// meets reports whether an entry has itself what the selection options ask for.
+func (a *listArgs) meets(e *listEntry) bool {
+	wanted := a.which & (listSubscribed | listSpecialUse)
+	return e.has()&wanted == wanted
 }
 
 // childInfo returns the options that RECURSIVEMATCH has found below an entry.
@@ -175,7 +180,7 @@ func (s *session) tellEntry(a *listArgs, e *listEntry) error {
 		s.out.buf = append(s.out.buf, ` ("CHILDINFO" ("SUBSCRIBED" "SPECIAL-USE"))`...)
 	}
 	s.out.buf = append(s.out.buf, '\r', '\n')
-	if a.told&listStatus != 0 && e.Exists {
+	if a.told&listStatus != 0 && e.Exists && a.meets(e) { // RFC 5819 section 3: not for the sake of its children
 		err := s.tellStatus(e.Name, a.status)
 		if errors.Is(err, ErrNonexistent) { // deleted in between
 			return nil
