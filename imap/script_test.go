@@ -2,9 +2,7 @@ package imap_test
 
 import (
 	"context"
-	"errors"
 	"net"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +14,8 @@ import (
 	"github.com/go-pluto/pluto/imap/memmail"
 )
 
-// testNow is the time in all scripts.
-var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+// testNow is the time in all tests.
+var testNow = imaptest.Now
 
 // server runs sessions on one store of mail.
 type server struct {
@@ -77,63 +75,15 @@ func TestScriptsInModes(t *testing.T) {
 }
 
 func runScripts(t *testing.T, mode imaptest.Mode, without ...string) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scripts", err)
-	}
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+	for _, name := range imaptest.Scripts(t, "testdata") {
 		if slices.Contains(without, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, scriptOptions(name))
-			if name == "fault" {
-				s.store.Fail = faults()
-			}
-			if name == "quota" {
-				s.store.Limits.Storage.Limit, s.store.Limits.Messages.Limit = 4096, 3
-			}
-			imaptest.Run(t, file, mode, func(t *testing.T, _ string) net.Conn { return s.dial(t, t.Context()) })
+			s := &server{errs: make(chan error, 100)}
+			s.store, s.opts = imaptest.Prepare(name)
+			t.Cleanup(s.ended.Wait)
+			imaptest.Run(t, imaptest.Script("testdata", name), mode, func(t *testing.T, _ string) net.Conn { return s.dial(t, t.Context()) })
 		})
-	}
-}
-
-// scriptOptions are those under which a script runs.
-func scriptOptions(name string) imap.Options {
-	o := imap.Options{
-		MaxMessageSize: 1 << 20,
-		Version:        "test",
-		Now:            func() time.Time { return testNow },
-	}
-	if name == "separator" {
-		o.Separator = '.'
-	}
-	if name == "hide" {
-		o.Hide = []string{"MOVE", "appendlimit"}
-	}
-	return o
-}
-
-// faults makes every operation fail in a different way, the first time: with an
-// error of its own, then with one that the client is told of.
-func faults() func(string) error {
-	var mu sync.Mutex
-	calls := map[string]int{}
-	return func(operation string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		calls[operation]++
-		switch {
-		case operation == "open" || operation == "select" || operation == "mailboxes":
-			return nil
-		case calls[operation] == 1:
-			return errors.New("disk on fire")
-		case calls[operation] == 2:
-			return imap.ErrUnavailable
-		case calls[operation] == 3:
-			return imap.ErrOverQuota
-		}
-		return nil
 	}
 }
