@@ -90,6 +90,7 @@ func TestEvict(t *testing.T) {
 	c.await(w1.commit(10), "w2", "st")
 	c.await(st.commit(10), "w1", "w2")
 	c.eventually("the new st raises the epoch too, and counts", func() bool { return e.of("st") == 1 && w2.store.LastStable().Has(last) })
+	c.eventually("the new st has joined", func() bool { return len(st.store.JoinedAs()) > 0 })
 	if !slices.Equal(st.store.JoinedAs(), []bool{true}) || !slices.Equal(w1.store.JoinedAs(), []bool{false}) {
 		t.Errorf("joined in the place of another: st %v, w1 %v", st.store.JoinedAs(), w1.store.JoinedAs())
 	}

@@ -29,6 +29,10 @@ type loader struct {
 	snapshots Snapshots // nil: none are loaded
 	wake      chan struct{}
 
+	refusals map[crdt.AccountID]int // how often nobody gave one; loadLoop's
+	retry    time.Time              // when those that were left out are asked for again; loadLoop's
+	asked    uint64                 // the group's met, when they were asked for last; loadLoop's
+
 	mu     sync.Mutex
 	under  bool // accounts are being loaded
 	status LoadStatus
@@ -42,6 +46,7 @@ type LoadStatus struct {
 	Loaded   int    // of them
 	Bytes    int64  // of snapshots and contents that came, since the start
 	Missing  int    // contents that are referred to and not here, as far as is known
+	LeftOut  int    // accounts that no member in reach gives
 	Error    string // why it does not go on
 }
 
@@ -115,7 +120,7 @@ func (g *Group) loadLoop() {
 				pause.reset()
 				continue
 			}
-		case g.fill():
+		case g.fill(), g.loadLeft():
 			pause.reset()
 			continue
 		default:
@@ -195,9 +200,16 @@ func (g *Group) loadAll(s *sender) error {
 	}
 	g.load.update(func(l *LoadStatus) { l.Accounts, l.Loaded = p.Loaded+len(p.Left), p.Loaded })
 	level.Info(s.logger).Log("msg", "loading accounts that are no longer in the log", "accounts", len(p.Left), "loaded_before", p.Loaded)
+	var refused []crdt.AccountID
+	var why error
 	reported := time.Now()
 	for _, id := range p.Left {
-		if err := g.loadAccount(s, id); err != nil {
+		err := g.loadAccount(s, id)
+		if status.Code(err) == codes.FailedPrecondition { // it keeps no other account waiting
+			refused, why = append(refused, id), fmt.Errorf("account %d: %w", id, err)
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("account %d: %w", id, err)
 		}
 		g.load.update(func(l *LoadStatus) { l.Loaded++ })
@@ -207,7 +219,10 @@ func (g *Group) loadAll(s *sender) error {
 			level.Info(s.logger).Log("msg", "loading accounts", "loaded", state.Loaded, "of", state.Accounts, "bytes", state.Bytes)
 		}
 	}
-	return g.load.snapshots.Finish()
+	if err := g.giveUp(refused, why); err != nil {
+		return err
+	}
+	return g.load.snapshots.Finish(refused)
 }
 
 // list asks a peer for its accounts. If a load is under way and the peer's log
@@ -298,19 +313,12 @@ func (s *sender) fetch(id crdt.AccountID) error {
 		return cause(ctx, err)
 	}
 	for {
-		piece, err := stream.Recv()
+		data, err := s.nextPiece(ctx, stream)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return cause(ctx, err)
-		}
-		data := piece.GetData()
-		s.cameLoaded(len(data))
-		if piece.GetEncoding() == Chunk_ZSTD {
-			if data, err = unpack(data, MaxPiece); err != nil {
-				return err
-			}
+			return err
 		}
 		if err := s.g.load.snapshots.Feed(data); err != nil {
 			return err

@@ -3,6 +3,7 @@ package comm_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -206,6 +207,43 @@ func TestLoadFromTwo(t *testing.T) {
 	}
 	c.start("st", cutting)
 	c.complete("st", "w1")
+}
+
+// TestLoadLeavesOut: an account that nobody gives keeps a new member from nothing
+// but that account; it comes when somebody gives it, also after a restart.
+func TestLoadLeavesOut(t *testing.T) {
+	c, last := cutSubnet(t)
+	var given atomic.Bool
+	for _, name := range []string{"w1", "w2"} {
+		c.nodes[name].snaps.OnGive = func(user crdt.AccountID) error {
+			if user == 2 && !given.Load() {
+				return fmt.Errorf("quarantine of %d: %w", user, comm.ErrNotGiven)
+			}
+			return nil
+		}
+	}
+	st := c.nodes["st"]
+	c.bodiesMayMiss = true // of that account, before it comes
+	c.start("st", cutting)
+	c.eventually("st is ready", func() bool { return st.group.Status().Ready() })
+	c.await(last, "st")
+	if n, left := st.store.Merged(), st.store.Without(); n != loadedAccounts-1 || left != 1 {
+		t.Errorf("%d accounts merged, %d left out", n, left)
+	}
+	if says := strings.Join(st.group.Status().Degraded(), "\n"); !strings.Contains(says, "1 accounts were not given by any member") {
+		t.Errorf("st says %q", says)
+	}
+	c.connected("w1", "w2", "st")
+	c.await(c.write("w1", 201, 5), "w2", "st")
+	st.stop()
+	c.start("st", cutting)
+	c.connected("w1", "w2", "st")
+	c.eventually("it is still asked for", func() bool { return st.log.has("an account that was left out is still not given") })
+	given.Store(true)
+	c.net.Break("w1", "st")
+	c.eventually("it comes", func() bool { return st.store.Without() == 0 && st.group.Status().Load.LeftOut == 0 })
+	c.complete("st", "w1")
+	c.bodiesMayMiss = false
 }
 
 // TestLoadTooLate: the giver's log was cut behind what an interrupted load began

@@ -65,7 +65,7 @@ func (x Chunk_Encoding) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Chunk_Encoding.Descriptor instead.
 func (Chunk_Encoding) EnumDescriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{8, 0}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Up goes from the sender of operations to their receiver. The first message
@@ -556,6 +556,52 @@ func (x *EvictedList) GetEvicted() []*Evicted {
 	return nil
 }
 
+// LeftOut is what a replica keeps of accounts on its own disk that it could not load
+// with the others.
+type LeftOut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Accounts      []uint32               `protobuf:"varint,1,rep,packed,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeftOut) Reset() {
+	*x = LeftOut{}
+	mi := &file_comm_receiver_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeftOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeftOut) ProtoMessage() {}
+
+func (x *LeftOut) ProtoReflect() protoreflect.Message {
+	mi := &file_comm_receiver_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeftOut.ProtoReflect.Descriptor instead.
+func (*LeftOut) Descriptor() ([]byte, []int) {
+	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LeftOut) GetAccounts() []uint32 {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
 // Tip is the last operation that the callee has, or knows, of the caller's
 // incarnation.
 type Tip struct {
@@ -568,7 +614,7 @@ type Tip struct {
 
 func (x *Tip) Reset() {
 	*x = Tip{}
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +626,7 @@ func (x *Tip) String() string {
 func (*Tip) ProtoMessage() {}
 
 func (x *Tip) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[6]
+	mi := &file_comm_receiver_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +639,7 @@ func (x *Tip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tip.ProtoReflect.Descriptor instead.
 func (*Tip) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{6}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tip) GetNumber() uint64 {
@@ -625,7 +671,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +683,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[7]
+	mi := &file_comm_receiver_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +696,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{7}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Operation) GetOrigin() uint64 {
@@ -709,7 +755,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +767,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[8]
+	mi := &file_comm_receiver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +780,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{8}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Chunk) GetRoot() []byte {
@@ -783,7 +829,7 @@ type BodyRequest struct {
 
 func (x *BodyRequest) Reset() {
 	*x = BodyRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +841,7 @@ func (x *BodyRequest) String() string {
 func (*BodyRequest) ProtoMessage() {}
 
 func (x *BodyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[9]
+	mi := &file_comm_receiver_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +854,7 @@ func (x *BodyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BodyRequest.ProtoReflect.Descriptor instead.
 func (*BodyRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{9}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BodyRequest) GetSubnet() string {
@@ -836,7 +882,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_comm_receiver_proto_msgTypes[10]
+	mi := &file_comm_receiver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +894,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[10]
+	mi := &file_comm_receiver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +907,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{10}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Piece) GetSubnet() string {
@@ -889,7 +935,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_comm_receiver_proto_msgTypes[11]
+	mi := &file_comm_receiver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +947,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[11]
+	mi := &file_comm_receiver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +960,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{11}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Taken) GetPieces() uint32 {
@@ -936,7 +982,7 @@ type AccountsRequest struct {
 
 func (x *AccountsRequest) Reset() {
 	*x = AccountsRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[12]
+	mi := &file_comm_receiver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +994,7 @@ func (x *AccountsRequest) String() string {
 func (*AccountsRequest) ProtoMessage() {}
 
 func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[12]
+	mi := &file_comm_receiver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1007,7 @@ func (x *AccountsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountsRequest.ProtoReflect.Descriptor instead.
 func (*AccountsRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{12}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AccountsRequest) GetSubnet() string {
@@ -994,7 +1040,7 @@ type AccountList struct {
 
 func (x *AccountList) Reset() {
 	*x = AccountList{}
-	mi := &file_comm_receiver_proto_msgTypes[13]
+	mi := &file_comm_receiver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1052,7 @@ func (x *AccountList) String() string {
 func (*AccountList) ProtoMessage() {}
 
 func (x *AccountList) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[13]
+	mi := &file_comm_receiver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1065,7 @@ func (x *AccountList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountList.ProtoReflect.Descriptor instead.
 func (*AccountList) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{13}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AccountList) GetVector() []byte {
@@ -1061,7 +1107,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[14]
+	mi := &file_comm_receiver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1119,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[14]
+	mi := &file_comm_receiver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1132,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{14}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SnapshotRequest) GetSubnet() string {
@@ -1114,7 +1160,7 @@ type SnapshotPiece struct {
 
 func (x *SnapshotPiece) Reset() {
 	*x = SnapshotPiece{}
-	mi := &file_comm_receiver_proto_msgTypes[15]
+	mi := &file_comm_receiver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1172,7 @@ func (x *SnapshotPiece) String() string {
 func (*SnapshotPiece) ProtoMessage() {}
 
 func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[15]
+	mi := &file_comm_receiver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1185,7 @@ func (x *SnapshotPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPiece.ProtoReflect.Descriptor instead.
 func (*SnapshotPiece) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{15}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SnapshotPiece) GetData() []byte {
@@ -1167,7 +1213,7 @@ type BodiesRequest struct {
 
 func (x *BodiesRequest) Reset() {
 	*x = BodiesRequest{}
-	mi := &file_comm_receiver_proto_msgTypes[16]
+	mi := &file_comm_receiver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1225,7 @@ func (x *BodiesRequest) String() string {
 func (*BodiesRequest) ProtoMessage() {}
 
 func (x *BodiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[16]
+	mi := &file_comm_receiver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1238,7 @@ func (x *BodiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BodiesRequest.ProtoReflect.Descriptor instead.
 func (*BodiesRequest) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{16}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BodiesRequest) GetSubnet() string {
@@ -1219,7 +1265,7 @@ type Chunks struct {
 
 func (x *Chunks) Reset() {
 	*x = Chunks{}
-	mi := &file_comm_receiver_proto_msgTypes[17]
+	mi := &file_comm_receiver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1277,7 @@ func (x *Chunks) String() string {
 func (*Chunks) ProtoMessage() {}
 
 func (x *Chunks) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[17]
+	mi := &file_comm_receiver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1290,7 @@ func (x *Chunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunks.ProtoReflect.Descriptor instead.
 func (*Chunks) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{17}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Chunks) GetChunks() []*Chunk {
@@ -1267,7 +1313,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_comm_receiver_proto_msgTypes[18]
+	mi := &file_comm_receiver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1325,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[18]
+	mi := &file_comm_receiver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1338,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{18}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Heartbeat) GetUnixMillis() int64 {
@@ -1337,7 +1383,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_comm_receiver_proto_msgTypes[19]
+	mi := &file_comm_receiver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1395,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[19]
+	mi := &file_comm_receiver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1408,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{19}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Ack) GetLogged() []byte {
@@ -1416,7 +1462,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_comm_receiver_proto_msgTypes[20]
+	mi := &file_comm_receiver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1474,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_comm_receiver_proto_msgTypes[20]
+	mi := &file_comm_receiver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1487,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_comm_receiver_proto_rawDescGZIP(), []int{20}
+	return file_comm_receiver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Record) GetName() string {
@@ -1541,7 +1587,9 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slot\x18\x03 \x01(\rR\x04slot\"<\n" +
 	"\vEvictedList\x12-\n" +
-	"\aevicted\x18\x01 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"1\n" +
+	"\aevicted\x18\x01 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"%\n" +
+	"\aLeftOut\x12\x1a\n" +
+	"\baccounts\x18\x01 \x03(\rR\baccounts\"1\n" +
 	"\x03Tip\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\"\x8f\x01\n" +
@@ -1630,7 +1678,7 @@ func file_comm_receiver_proto_rawDescGZIP() []byte {
 }
 
 var file_comm_receiver_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_comm_receiver_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_comm_receiver_proto_goTypes = []any{
 	(Chunk_Encoding)(0),     // 0: pluto.comm.Chunk.Encoding
 	(*Up)(nil),              // 1: pluto.comm.Up
@@ -1639,51 +1687,52 @@ var file_comm_receiver_proto_goTypes = []any{
 	(*Standing)(nil),        // 4: pluto.comm.Standing
 	(*Evicted)(nil),         // 5: pluto.comm.Evicted
 	(*EvictedList)(nil),     // 6: pluto.comm.EvictedList
-	(*Tip)(nil),             // 7: pluto.comm.Tip
-	(*Operation)(nil),       // 8: pluto.comm.Operation
-	(*Chunk)(nil),           // 9: pluto.comm.Chunk
-	(*BodyRequest)(nil),     // 10: pluto.comm.BodyRequest
-	(*Piece)(nil),           // 11: pluto.comm.Piece
-	(*Taken)(nil),           // 12: pluto.comm.Taken
-	(*AccountsRequest)(nil), // 13: pluto.comm.AccountsRequest
-	(*AccountList)(nil),     // 14: pluto.comm.AccountList
-	(*SnapshotRequest)(nil), // 15: pluto.comm.SnapshotRequest
-	(*SnapshotPiece)(nil),   // 16: pluto.comm.SnapshotPiece
-	(*BodiesRequest)(nil),   // 17: pluto.comm.BodiesRequest
-	(*Chunks)(nil),          // 18: pluto.comm.Chunks
-	(*Heartbeat)(nil),       // 19: pluto.comm.Heartbeat
-	(*Ack)(nil),             // 20: pluto.comm.Ack
-	(*Record)(nil),          // 21: pluto.comm.Record
+	(*LeftOut)(nil),         // 7: pluto.comm.LeftOut
+	(*Tip)(nil),             // 8: pluto.comm.Tip
+	(*Operation)(nil),       // 9: pluto.comm.Operation
+	(*Chunk)(nil),           // 10: pluto.comm.Chunk
+	(*BodyRequest)(nil),     // 11: pluto.comm.BodyRequest
+	(*Piece)(nil),           // 12: pluto.comm.Piece
+	(*Taken)(nil),           // 13: pluto.comm.Taken
+	(*AccountsRequest)(nil), // 14: pluto.comm.AccountsRequest
+	(*AccountList)(nil),     // 15: pluto.comm.AccountList
+	(*SnapshotRequest)(nil), // 16: pluto.comm.SnapshotRequest
+	(*SnapshotPiece)(nil),   // 17: pluto.comm.SnapshotPiece
+	(*BodiesRequest)(nil),   // 18: pluto.comm.BodiesRequest
+	(*Chunks)(nil),          // 19: pluto.comm.Chunks
+	(*Heartbeat)(nil),       // 20: pluto.comm.Heartbeat
+	(*Ack)(nil),             // 21: pluto.comm.Ack
+	(*Record)(nil),          // 22: pluto.comm.Record
 }
 var file_comm_receiver_proto_depIdxs = []int32{
 	3,  // 0: pluto.comm.Up.hello:type_name -> pluto.comm.Hello
-	9,  // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
-	8,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
-	19, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
+	10, // 1: pluto.comm.Up.chunks:type_name -> pluto.comm.Chunk
+	9,  // 2: pluto.comm.Up.operations:type_name -> pluto.comm.Operation
+	20, // 3: pluto.comm.Up.heartbeat:type_name -> pluto.comm.Heartbeat
 	3,  // 4: pluto.comm.Down.hello:type_name -> pluto.comm.Hello
-	20, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
-	7,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
+	21, // 5: pluto.comm.Down.ack:type_name -> pluto.comm.Ack
+	8,  // 6: pluto.comm.Hello.tip:type_name -> pluto.comm.Tip
 	4,  // 7: pluto.comm.Hello.standing:type_name -> pluto.comm.Standing
 	5,  // 8: pluto.comm.Hello.evicted:type_name -> pluto.comm.Evicted
 	5,  // 9: pluto.comm.Standing.evicted:type_name -> pluto.comm.Evicted
 	5,  // 10: pluto.comm.EvictedList.evicted:type_name -> pluto.comm.Evicted
 	0,  // 11: pluto.comm.Chunk.encoding:type_name -> pluto.comm.Chunk.Encoding
-	9,  // 12: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
+	10, // 12: pluto.comm.Piece.chunk:type_name -> pluto.comm.Chunk
 	0,  // 13: pluto.comm.SnapshotPiece.encoding:type_name -> pluto.comm.Chunk.Encoding
-	9,  // 14: pluto.comm.Chunks.chunks:type_name -> pluto.comm.Chunk
+	10, // 14: pluto.comm.Chunks.chunks:type_name -> pluto.comm.Chunk
 	4,  // 15: pluto.comm.Ack.standing:type_name -> pluto.comm.Standing
 	1,  // 16: pluto.comm.Receiver.Replicate:input_type -> pluto.comm.Up
-	10, // 17: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
-	11, // 18: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
-	13, // 19: pluto.comm.Receiver.Accounts:input_type -> pluto.comm.AccountsRequest
-	15, // 20: pluto.comm.Receiver.Snapshot:input_type -> pluto.comm.SnapshotRequest
-	17, // 21: pluto.comm.Receiver.Bodies:input_type -> pluto.comm.BodiesRequest
+	11, // 17: pluto.comm.Receiver.Body:input_type -> pluto.comm.BodyRequest
+	12, // 18: pluto.comm.Receiver.Ahead:input_type -> pluto.comm.Piece
+	14, // 19: pluto.comm.Receiver.Accounts:input_type -> pluto.comm.AccountsRequest
+	16, // 20: pluto.comm.Receiver.Snapshot:input_type -> pluto.comm.SnapshotRequest
+	18, // 21: pluto.comm.Receiver.Bodies:input_type -> pluto.comm.BodiesRequest
 	2,  // 22: pluto.comm.Receiver.Replicate:output_type -> pluto.comm.Down
-	9,  // 23: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
-	12, // 24: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
-	14, // 25: pluto.comm.Receiver.Accounts:output_type -> pluto.comm.AccountList
-	16, // 26: pluto.comm.Receiver.Snapshot:output_type -> pluto.comm.SnapshotPiece
-	18, // 27: pluto.comm.Receiver.Bodies:output_type -> pluto.comm.Chunks
+	10, // 23: pluto.comm.Receiver.Body:output_type -> pluto.comm.Chunk
+	13, // 24: pluto.comm.Receiver.Ahead:output_type -> pluto.comm.Taken
+	15, // 25: pluto.comm.Receiver.Accounts:output_type -> pluto.comm.AccountList
+	17, // 26: pluto.comm.Receiver.Snapshot:output_type -> pluto.comm.SnapshotPiece
+	19, // 27: pluto.comm.Receiver.Bodies:output_type -> pluto.comm.Chunks
 	22, // [22:28] is the sub-list for method output_type
 	16, // [16:22] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
@@ -1702,7 +1751,7 @@ func file_comm_receiver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comm_receiver_proto_rawDesc), len(file_comm_receiver_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -69,6 +69,7 @@ const (
 	joinedKey = "self/joined"  // it has caught up with the subnet once
 	fillKey   = "self/missing" // contents may be missing here
 	loadKey   = "self/loading" // whose accounts are loaded, by name
+	leftKey   = "self/left"    // accounts that nobody gave then
 )
 
 // note remembers that something is so, or is not.

@@ -33,8 +33,12 @@ type Snapshots interface {
 	// Merge takes over an account of which all pieces are here. It goes on where
 	// it was interrupted.
 	Merge(ctx context.Context, user crdt.AccountID) error
-	// Finish ends the load: Logged and Cut of the [Store] rise.
-	Finish() error
+	// Finish ends the load: Logged and Cut of the [Store] rise. Accounts that
+	// nobody gives may be left out: until they come by Reload they are not served,
+	// and operations about them are logged and not applied.
+	Finish(without []crdt.AccountID) error
+	// Reload loads one account by itself, whose pieces next returns until io.EOF.
+	Reload(ctx context.Context, user crdt.AccountID, next func() (piece []byte, err error)) error
 	// Missing returns up to n contents behind one (the zero value: from the
 	// first) that are referred to and not here.
 	Missing(behind crdt.Root, n int) ([]crdt.Root, error)

@@ -133,6 +133,9 @@ func (s Status) Degraded() []string {
 	if s.Loading {
 		say("%s", s.Load)
 	}
+	if s.Load.LeftOut > 0 {
+		say("%d accounts were not given by any member and are not served here", s.Load.LeftOut)
+	}
 	if s.Load.Missing > 0 {
 		say("%d contents are missing and are being got from peers", s.Load.Missing)
 	}

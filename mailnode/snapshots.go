@@ -96,7 +96,12 @@ func (s snapshots) Merge(ctx context.Context, user crdt.AccountID) error {
 }
 
 // Finish implements comm.Snapshots.
-func (s snapshots) Finish() error { return s.r.FinishLoad() }
+func (s snapshots) Finish(without []crdt.AccountID) error { return s.r.FinishLoad(without...) }
+
+// Reload implements comm.Snapshots.
+func (s snapshots) Reload(ctx context.Context, user crdt.AccountID, next func() ([]byte, error)) error {
+	return s.r.ReloadAccount(ctx, user, next)
+}
 
 // Missing implements comm.Snapshots.
 func (s snapshots) Missing(behind crdt.Root, n int) ([]crdt.Root, error) {

@@ -254,17 +254,23 @@ func (a *account) mergeSome() (more bool, err error) {
 	return more, nil
 }
 
-// FinishLoad ends a load of which all accounts are merged: the replica's vector
-// rises to what all of them contain, and the log begins there. It returns when
-// that is durable.
-func (r *Replica) FinishLoad() error {
+// FinishLoad ends a load of which all accounts are merged, but for those that
+// nobody gives: the replica's vector rises to what all of them contain, and the log
+// begins there. It returns when that is durable. The accounts that are left out are
+// in quarantine here until they are loaded by themselves ([Replica.ReloadAccount]).
+func (r *Replica) FinishLoad(without ...crdt.AccountID) error {
 	if err := r.store.enter(); err != nil {
 		return err
 	}
 	defer r.store.leave()
 	r.loading.Lock()
 	defer r.loading.Unlock()
-	reached, err := r.loadedVector()
+	reached, err := r.loadedVector(without)
+	for _, id := range without {
+		if err == nil {
+			err = r.leaveOut(id, reached)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("finish loading: %w", err)
 	}
@@ -275,8 +281,9 @@ func (r *Replica) FinishLoad() error {
 	return nil
 }
 
-// loadedVector returns what all loaded accounts contain.
-func (r *Replica) loadedVector() (crdt.VC, error) {
+// loadedVector returns what all loaded accounts contain, but for those that are
+// left out.
+func (r *Replica) loadedVector(without []crdt.AccountID) (crdt.VC, error) {
 	v, err := r.store.get(r.keys.load(nil))
 	if err != nil {
 		return nil, err
@@ -289,6 +296,9 @@ func (r *Replica) loadedVector() (crdt.VC, error) {
 		return nil, fmt.Errorf("%w: load: %w", errCorrupt, err)
 	}
 	err = r.eachLoad(func(id crdt.AccountID, l *accountLoad) error {
+		if slices.Contains(without, id) && !l.merging() && l.phase != loadDone {
+			return nil
+		}
 		if l.phase != loadDone {
 			return fmt.Errorf("%w: account %d", ErrNotLoaded, id)
 		}

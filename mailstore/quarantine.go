@@ -202,6 +202,35 @@ func (a *account) damage(reason error) error {
 	return nil
 }
 
+// leaveOut puts an account into quarantine of which a load brings nothing, although
+// the replica's vector rises to reached: what the account has not applied of that is
+// in no log here.
+func (r *Replica) leaveOut(id crdt.AccountID, reached crdt.VC) error {
+	a := r.acquire(id)
+	defer r.release(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.load(); err != nil {
+		return err
+	}
+	r.seq.Lock()
+	q := quarantine{from: r.seq.vector.Clone()}
+	r.seq.Unlock()
+	if a.quarantined != nil {
+		q = *a.quarantined
+	} else {
+		q.Quarantined = Quarantined{Account: id, Time: r.opts.Now(), Reason: "no member could give a snapshot of it while this one loaded"}
+	}
+	q.withheld = q.withheld.Clone()
+	q.withheld.Merge(reached)
+	// Durable with what lets the vector rise.
+	if err := r.store.db.Set(r.keys.quarantine(nil, id), q.append(nil), pebble.NoSync); err != nil {
+		return fmt.Errorf("quarantine account %d: %w", id, err)
+	}
+	a.isolate(&q)
+	return nil
+}
+
 // suspect puts the account into quarantine if an error of its use says that it
 // is damaged, and returns what the user is told. Under a.mu.
 func (a *account) suspect(err error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -53,7 +54,30 @@ func (r *Replica) listSnapshots(snap *pebble.Snapshot) (out SnapshotList, err er
 		out.Accounts = append(out.Accounts, id)
 		ok = id+1 != 0 && it.SeekGE(r.keys.record(nil, id+1, 0))
 	}
-	return out, it.Close()
+	if err := it.Close(); err != nil {
+		return out, err
+	}
+	return out, r.listQuarantined(snap, &out)
+}
+
+// listQuarantined adds the accounts of which nothing is here but that operations
+// were withheld: they are not empty.
+func (r *Replica) listQuarantined(snap *pebble.Snapshot, out *SnapshotList) error {
+	prefix := r.keys.kind(nil, spaceState, kindQuarantine)
+	it, err := snap.NewIter(iterBounds(prefix, after(prefix)))
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		id, err := parseAccount(it.Key()[len(prefix):])
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		if at, found := slices.BinarySearch(out.Accounts, id); !found {
+			out.Accounts = slices.Insert(out.Accounts, at, id)
+		}
+	}
+	return it.Close()
 }
 
 // vectorIn reads the replica's clock and vector.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -261,7 +262,7 @@ func (s *Store) Merged() int {
 
 // Finish implements [comm.Snapshots]. That something is missing of what it says to
 // be here is an error, which Err remembers.
-func (s *Snapshots) Finish() error {
+func (s *Snapshots) Finish(without []crdt.AccountID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -272,6 +273,10 @@ func (s *Snapshots) Finish() error {
 	}
 	reached := s.load.vector.Clone()
 	for id, a := range s.load.accounts {
+		if slices.Contains(without, id) {
+			s.without[id] = true
+			continue
+		}
 		if !a.done {
 			return fmt.Errorf("account %d is not loaded", id)
 		}
@@ -279,7 +284,8 @@ func (s *Snapshots) Finish() error {
 	}
 	for o, n := range reached.All() {
 		for i := uint64(1); i <= n; i++ {
-			if _, ok := s.has[crdt.Dot{Origin: o, N: i}]; !ok && s.broken == nil {
+			d := crdt.Dot{Origin: o, N: i}
+			if _, ok := s.has[d]; !ok && s.broken == nil && !s.without[accountOf(d)] {
 				s.broken = fmt.Errorf("operation %d of %s should have been loaded", i, o)
 			}
 		}
@@ -293,6 +299,39 @@ func (s *Snapshots) Finish() error {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return s.broken
+}
+
+// Reload implements [comm.Snapshots].
+func (s *Snapshots) Reload(_ context.Context, user crdt.AccountID, next func() ([]byte, error)) error {
+	var dots []loaded
+	for {
+		b, err := next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var p piece
+		if err == nil {
+			err = json.Unmarshal(b, &p)
+		}
+		if err != nil {
+			return fmt.Errorf("piece: %w", err)
+		}
+		dots = append(dots, p.Dots...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range dots {
+		s.has[l.Dot] = l.Bodies
+	}
+	delete(s.without, user)
+	return nil
+}
+
+// Without returns how many accounts were left out of a load and did not come since.
+func (s *Store) Without() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.without)
 }
 
 // Missing implements [comm.Snapshots].

@@ -47,6 +47,7 @@ type Store struct {
 	load      *load
 	snapshots uint64 // given
 	merged    int    // accounts
+	without   map[crdt.AccountID]bool
 }
 
 var errCrashed = errors.New("the disk has crashed")
@@ -64,6 +65,7 @@ func NewStore(origin crdt.Origin, slot crdt.Slot) *Store {
 		heard:   map[crdt.Origin]crdt.Checkpoint{},
 		has:     map[crdt.Dot][]crdt.Root{},
 		holds:   map[*crdt.VC]bool{},
+		without: map[crdt.AccountID]bool{},
 	}
 }
 
@@ -76,6 +78,7 @@ func (s *Store) Copy() *Store {
 	c := NewStore(s.origin, s.slot)
 	c.logged, c.order = s.logged.Clone(), slices.Clone(s.order)
 	c.has, c.cut, c.load, c.merged = maps.Clone(s.has), s.cut.Clone(), s.load.clone(), s.merged
+	c.without = maps.Clone(s.without)
 	c.records, c.bodies, c.ends = maps.Clone(s.records), maps.Clone(s.bodies), maps.Clone(s.ends)
 	for o, l := range s.log {
 		c.log[o] = slices.Clone(l)
