@@ -8,6 +8,7 @@
 //     a thin line, beside the same without it.
 //   - traffic: bytes on the line for each operation.
 //   - memory: what a worker takes while its peers are dead and load goes on.
+//   - absence: how long a member that was away takes to catch up.
 //
 // The front of [Run] is `pluto-bench wan`. Nothing here asserts anything about
 // time; bars are printed beside what was measured.
@@ -57,6 +58,8 @@ type Options struct {
 
 	Count int // Traffic: operations of each kind
 
+	Away int // Absence: commands done meanwhile
+
 	Out      io.Writer // the tables
 	Progress io.Writer // what is being done
 }
@@ -68,16 +71,18 @@ func Defaults() Options {
 		Delays: []time.Duration{40 * time.Millisecond, 150 * time.Millisecond}, Seed: 1,
 		Rate: 200, Pairs: 16, LagTime: 20 * time.Second,
 		Conns: 48, Ops: 150, Rounds: 3,
-		Attachment: 60 << 20, Line: 10e6 / 8, Count: 300,
+		Attachment: 60 << 20, Line: 10e6 / 8, Count: 300, Away: 36000,
 	}
 }
 
 var parts = map[string]func(ctx context.Context, o *Options) error{
-	"lag": lag, "throughput": throughput, "attachment": attachment, "traffic": traffic, "memory": memory,
+	"lag": lag, "throughput": throughput, "attachment": attachment, "traffic": traffic, "memory": memory, "absence": absence,
 }
 
 // Parts returns the names of what can be measured.
-func Parts() []string { return []string{"lag", "throughput", "attachment", "traffic", "memory"} }
+func Parts() []string {
+	return []string{"lag", "throughput", "attachment", "traffic", "memory", "absence"}
+}
 
 // Run measures the parts, each on a system of its own, and writes the tables.
 func Run(ctx context.Context, o Options) error {
@@ -89,7 +94,7 @@ func Run(ctx context.Context, o Options) error {
 	if slices.ContainsFunc(o.Delays, func(d time.Duration) bool { return d < 0 }) {
 		return errors.New("a delay is out of range")
 	}
-	if o.Rate <= 0 || o.Pairs < 1 || o.Conns < 1 || o.Ops < 1 || o.Rounds < 1 || o.Attachment < 1 || o.Line < 1 || o.Count < 1 || len(o.Delays) == 0 {
+	if o.Rate <= 0 || o.Pairs < 1 || o.Conns < 1 || o.Ops < 1 || o.Rounds < 1 || o.Attachment < 1 || o.Line < 1 || o.Count < 1 || o.Away < 1 || len(o.Delays) == 0 {
 		return errors.New("a number is out of range")
 	}
 	for _, p := range o.Parts {

@@ -70,9 +70,12 @@ func (s *system) printMemory(ctx context.Context, label string, commands int) er
 }
 
 // gauge returns the largest value of a metric, -1 if it is not there.
-func gauge(text, name string) float64 {
+func gauge(text, name string) float64 { return gaugeOf(text, name, `(?:\{[^}]*\})?`) }
+
+// gaugeOf is gauge for those with some labels, as a regular expression.
+func gaugeOf(text, name, labels string) float64 {
 	largest := -1.0
-	for _, m := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? ([0-9.e+-]+)$`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^`+name+labels+` ([0-9.e+-]+)$`).FindAllStringSubmatch(text, -1) {
 		if v, err := strconv.ParseFloat(m[1], 64); err == nil {
 			largest = max(largest, v)
 		}
