@@ -175,3 +175,50 @@ func TestDamagedBlock(t *testing.T) {
 		})
 	}
 }
+
+// TestDamagedBlockOfRecords changes a byte of a block in which records of accounts
+// lie. The accounts are found, loaded anew from a peer, and the database can compact
+// again.
+func TestDamagedBlockOfRecords(t *testing.T) {
+	a := newNode(t, 1)
+	s := a.session()
+	const name, keyword = "INBOX", "Kq3ZpX9vTgW2mYc8LsRb5NdHj7FuEoAi1x4B6"
+	for i := range 1200 { // some blocks full
+		if i == 600 {
+			mustAppend(t, s, name, "in the middle", keyword)
+		}
+		mustAppend(t, s, name, fmt.Sprint("m", i))
+	}
+	mustAppend(t, a.sessionOf(testUser+1), "INBOX", "of somebody else")
+	dir := t.TempDir()
+	b := onDisk(t, dir, 2)
+	settle(t, a, b)
+	if err := b.CutLog(b.Logged()); err != nil { // the keyword is there too
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.store.db.Flush(), b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false)); err != nil {
+		t.Fatal(err)
+	}
+	b.close()
+	flip(t, dir, []byte(keyword))
+	b = onDisk(t, dir, 2)
+	defer func() { b.close() }()
+	b.SetBodySource(&source{to: b, from: []*node{a}})
+	if _, list := b.verify(nil); len(list) == 0 || !errors.Is(list[0].Err, errBlock) {
+		t.Fatalf("found %v", list)
+	}
+	sum, list := b.verify(a)
+	if sum.Repaired != sum.Damaged {
+		t.Fatalf("%+v: %v", sum, list)
+	}
+	b.wantNoQuarantine()
+	b.wantSound()
+	mustAppend(t, s, name, "later")
+	settle(t, a, b)
+	sameMail(t, testUser, name, a, b)
+	sameMail(t, testUser+1, "INBOX", a, b)
+	if err := b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false); err != nil {
+		t.Errorf("compaction: %v", err)
+	}
+	b.audit(testUser, testUser+1)
+}
