@@ -186,6 +186,15 @@ func (r *findReturn) chosen(found []span) []span {
 	return part
 }
 
+// onlyEnds returns which of the first and the last message are asked for, 0 if anything
+// else of what is found matters.
+func (r *findReturn) onlyEnds() findOptions {
+	if r.options&(findAll|findCount|findPartial|findUpdate) != 0 {
+		return 0
+	}
+	return r.options & (findMin | findMax)
+}
+
 // tellFound appends an ESEARCH response (RFC 9051 section 7.3.4). mod, if it is not
 // 0, is the highest MODSEQ of the messages that it speaks of.
 func (s *session) tellFound(tag string, uid bool, r *findReturn, found []span, mod ModSeq) error {

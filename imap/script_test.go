@@ -57,6 +57,16 @@ func (s *server) dial(t testing.TB, ctx context.Context) net.Conn {
 	return client
 }
 
+func init() {
+	imap.OpenForFuzzing = func(t testing.TB) imap.Account {
+		account, err := filled(t).Open(context.Background(), 1, "user1", imap.SessionID{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return account
+	}
+}
+
 func TestScripts(t *testing.T) { runScripts(t, imaptest.Mode{}) }
 
 // switching are the scripts about switching on what modes have on already, and about

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ func (s *session) runSearch(tag string, p *program, uid bool) error {
 	if err := s.box.unused(tag, &p.answer); err != nil {
 		return err
 	}
+	p.ends = p.answer.onlyEnds()
 	f, found, err := s.findFor(*p, 1)
 	if err != nil {
 		return err
@@ -137,6 +139,9 @@ func (f *finder) find() ([]span, error) {
 	var found []span
 	candidates, dear := f.candidates(), f.root.cost > costIndex
 	f.progress = f.startProgress(count(candidates) * max(f.rounds, 1))
+	if f.ends != 0 {
+		return f.findEnds(candidates, dear)
+	}
 	for _, sp := range candidates {
 		for i := sp.from; i < sp.to; i++ {
 			if err := f.step(f.session, dear); err != nil {
@@ -152,6 +157,66 @@ func (f *finder) find() ([]span, error) {
 		}
 	}
 	return found, nil
+}
+
+// findEnds is find for those who want to know the first message or the last one, or
+// both, and nothing of those in between.
+func (f *finder) findEnds(candidates []span, dear bool) (found []span, err error) {
+	first, last := -1, -1
+	if f.ends&findMin != 0 {
+		if first, err = f.firstOf(forward(candidates), dear); first < 0 || err != nil {
+			return nil, err
+		}
+		found = addPlace(found, first)
+	}
+	if f.ends&findMax != 0 {
+		if last, err = f.firstOf(backward(candidates, first), dear); err != nil {
+			return nil, err
+		}
+	}
+	if last >= 0 {
+		found = addPlace(found, last)
+	}
+	return found, nil
+}
+
+// firstOf returns the first of the places that meets the criteria, or -1.
+func (f *finder) firstOf(places iter.Seq[int], dear bool) (int, error) {
+	for i := range places {
+		if err := f.step(f.session, dear); err != nil {
+			return -1, err
+		}
+		if ok, err := f.matches(i); ok || err != nil {
+			return i, err
+		}
+	}
+	return -1, nil
+}
+
+// forward returns the places in spans.
+func forward(spans []span) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for _, sp := range spans {
+			for i := sp.from; i < sp.to; i++ {
+				if !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// backward returns the places in spans that are above one, the last one first.
+func backward(spans []span, above int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for _, sp := range slices.Backward(spans) {
+			for i := sp.to - 1; i >= sp.from; i-- {
+				if i <= above || !yield(i) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // candidates returns the places that have to be looked at: those of a set, if a

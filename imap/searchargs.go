@@ -75,6 +75,7 @@ type program struct {
 	modSeqs []*criterion    // all MODSEQ keys
 	open    UID             // from which on a UID key names everything, 0: none does
 	answer  findReturn
+	ends    findOptions // findMin and findMax, if nothing else of what is found counts
 }
 
 // searchParser reads the criteria of a SEARCH.

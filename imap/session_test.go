@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -404,6 +405,54 @@ func TestExpungeOfRenumberedMessage(t *testing.T) {
 			if got := other.Command("d", "UID SEARCH ALL"); !slices.Contains(got, want) {
 				t.Errorf("%s after %s left %q, want %q", command, change, got, want)
 			}
+		}
+	}
+}
+
+// Who asks for the first or the last message that a search finds is not made to wait
+// for those in between (RFC 4731).
+func TestSearchForEndsReadsNoMore(t *testing.T) {
+	s := newServer(t, imap.Options{})
+	var mu sync.Mutex
+	bodies := 0
+	s.store.Fail = func(operation string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if operation == "body" {
+			bodies++
+		}
+		return nil
+	}
+	c := s.begin(t, t.Context())
+	for _, text := range []string{"no", "yes", "no", "yes", "no", "yes", "no"} {
+		c.Send("a APPEND INBOX {" + strconv.Itoa(len(text)+2) + "+}\r\n\r\n" + text + "\r\n")
+		c.Answer("a")
+	}
+	c.Command("b", "SELECT INBOX")
+	for _, test := range []struct {
+		command, want string
+		bodies        int
+	}{
+		{"SEARCH RETURN (MIN) BODY yes", " MIN 2", 2},
+		{"SEARCH RETURN (MAX) BODY yes", " MAX 6", 2},
+		{"SEARCH RETURN (MAX MIN) BODY yes", " MIN 2 MAX 6", 4},
+		{"UID SEARCH RETURN (MIN MAX SAVE) 1,4:5 BODY yes", " UID MIN 4 MAX 4", 3},
+		{"UID SEARCH RETURN (MIN MAX) $ BODY yes", " UID MIN 4 MAX 4", 1},
+		{"SEARCH RETURN (MIN MAX) BODY never", "", 7},
+		{"SEARCH RETURN (MAX) BODY never", "", 7},
+		{"SEARCH RETURN (MIN COUNT) BODY yes", " MIN 2 COUNT 3", 7},
+		{"SEARCH RETURN (MIN ALL) BODY yes", " MIN 2 ALL 2,4,6", 7},
+		{"SORT RETURN (MIN) (REVERSE ARRIVAL) UTF-8 BODY yes", " MIN", 7},
+	} {
+		mu.Lock()
+		bodies = 0
+		mu.Unlock()
+		got := c.Command("c", test.command)
+		mu.Lock()
+		read := bodies
+		mu.Unlock()
+		if want := `* ESEARCH (TAG "c")` + test.want; len(got) != 2 || !strings.HasPrefix(got[0], want) || read != test.bodies {
+			t.Errorf("%s: got %q, %d bodies were read; want %q, %d", test.command, got, read, want, test.bodies)
 		}
 	}
 }
