@@ -36,6 +36,7 @@ type client struct {
 	failures int
 	bad      int
 	id       string // what the client said with ID
+	name     string // and what it is called there, in lower case
 
 	// After login.
 	writeBy    time.Time   // the write deadline of the relay, which owns it
@@ -168,7 +169,7 @@ func (c *client) begin(early []byte) {
 		c.out = append(c.out, "+ OK\r\n"...)
 		return c.flush()
 	})
-	c.id = ""
+	c.id, c.name = "", ""
 }
 
 // loginDeadline makes reading and writing end when a login is due.

@@ -17,6 +17,9 @@ type Options struct {
 	// Capabilities are those before login on a connection with TLS; without
 	// TLS, STARTTLS and LOGINDISABLED stand in the place of AUTH=PLAIN and SASL-IR.
 	Capabilities []string
+	// Quirks hide some of them from certain clients, once they have told by ID what
+	// they are.
+	Quirks []Quirk
 	// TLS is for clients.
 	TLS *tls.Config
 	// Auth verifies passwords.
@@ -90,6 +93,13 @@ func (l Limits) withDefaults() Limits {
 // homeWait is how long a session that is well where it is waits for a replica to
 // have what it has seen: it can be moved later.
 func (l Limits) homeWait() time.Duration { return min(l.ResumeWait, 200*time.Millisecond) }
+
+// Quirk hides capabilities from clients whose name, as they give it with ID, contains
+// Client, in any case.
+type Quirk struct {
+	Client string
+	Hide   []string
+}
 
 // DefaultCapabilities are what the pre-authentication machine can do.
 var DefaultCapabilities = []string{"IMAP4rev1", "IMAP4rev2", "SASL-IR", "LITERAL+", "ID", "ENABLE", "AUTH=PLAIN"}

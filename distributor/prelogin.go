@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -154,19 +153,6 @@ func (c *client) flush() error {
 	return err
 }
 
-// capabilities returns those of the connection as it is now. Without TLS
-// nothing is offered that takes a password (RFC 9051 section 6.2.1).
-func (c *client) capabilities() string {
-	list := c.server.opts.Capabilities
-	if c.secure {
-		return strings.Join(list, " ")
-	}
-	list = slices.DeleteFunc(slices.Clone(list), func(s string) bool {
-		return s == "SASL-IR" || strings.HasPrefix(s, "AUTH=")
-	})
-	return strings.Join(append(list, "STARTTLS", "LOGINDISABLED"), " ")
-}
-
 func (c *client) capability(cmd *wire.Command) (*identified, error) {
 	if err := cmd.End(); err != nil {
 		return nil, err
@@ -202,66 +188,6 @@ const (
 )
 
 // identity answers ID. What the client said goes to the session as the
-// parenthesised list that it was.
-func (c *client) identity(cmd *wire.Command) (*identified, error) {
-	if err := cmd.SP(); err != nil {
-		return nil, err
-	}
-	id, err := readID(cmd)
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.End(); err != nil {
-		return nil, err
-	}
-	if len(id) <= maxIDKept {
-		c.id = id
-	}
-	c.line(`* ID ("name" "pluto")`)
-	c.tagged(cmd.Tag, "OK ID completed")
-	return nil, nil
-}
-
-// readID reads the parameters of ID and returns them as a list, empty for NIL.
-func readID(cmd *wire.Command) (string, error) {
-	if !cmd.Byte('(') {
-		if _, isNil, err := cmd.NString(); err != nil || !isNil {
-			return "", cmd.SyntaxError("Expected NIL or a list")
-		}
-		return "", nil
-	}
-	list := []byte{'('}
-	for n := 0; !cmd.Byte(')'); n++ {
-		if n == maxIDFields {
-			return "", cmd.SyntaxError("Too many fields")
-		}
-		if n > 0 {
-			if err := cmd.SP(); err != nil {
-				return "", err
-			}
-			list = append(list, ' ')
-		}
-		key, err := cmd.String()
-		if err != nil {
-			return "", err
-		}
-		if err := cmd.SP(); err != nil {
-			return "", err
-		}
-		value, isNil, err := cmd.NString()
-		if err != nil {
-			return "", err
-		}
-		if len(key) > maxIDKey || len(value) > maxIDValue {
-			return "", cmd.SyntaxError("Field is too long")
-		}
-		list = wire.AppendString(list, key)
-		list = append(list, ' ')
-		list = wire.AppendNString(list, value, isNil)
-	}
-	return string(append(list, ')')), nil
-}
-
 // startTLS begins TLS (RFC 9051 section 6.2.1). A client that has already sent more
 // is not one that the words after the handshake can be trusted to come from: the
 // connection is closed.

@@ -11,6 +11,41 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// A client that says what it is is told no more of what it stumbles over, until TLS or
+// another ID makes it another one.
+func TestCapabilitiesHiddenBeforeLogin(t *testing.T) {
+	s := startServer(t, func(o *Options) {
+		o.Quirks = []Quirk{{Client: "Some Mail", Hide: []string{"imap4REV2", "LITERAL+"}}, {Client: "mail", Hide: []string{"ENABLE"}}}
+	}, startNode(t, fakeSession("w")).replica("w"))
+	s.connect().script(`
+		C: a CAPABILITY
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN
+		S: a OK
+		C: b ID ("version" "some mail" "NAME" "The some MAIL app")
+		S: * ID
+		S: b OK
+		C: c CAPABILITY
+		S: * CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN
+		S: c OK
+		C: d ID ("name" "mailer")
+		S: * ID
+		S: d OK
+		C: e CAPABILITY
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID AUTH=PLAIN
+		S: e OK
+		C: f ID NIL
+		S: * ID
+		S: f OK
+		C: g CAPABILITY
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN
+		S: g OK`)
+	c := s.connectRaw(s.clear)
+	c.script("S: * OK\nC: a ID (\"name\" \"mail\")\nS: * ID\nS: a OK\nC: b CAPABILITY\n" +
+		"S: * CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ ID STARTTLS LOGINDISABLED\nS: b OK\nC: c STARTTLS\nS: c OK")
+	c.startTLS()
+	c.script("C: d CAPABILITY\nS: * CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE AUTH=PLAIN\nS: d OK")
+}
+
 func TestBeforeLogin(t *testing.T) {
 	s := startServer(t, nil, startNode(t, fakeSession("w")).replica("w"))
 	plain := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

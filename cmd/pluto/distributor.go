@@ -86,8 +86,13 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 		return nil, err
 	}
 	e.backend = closer
+	var quirks []distributor.Quirk
+	for _, h := range cfg.IMAP.HideCapabilities {
+		quirks = append(quirks, distributor.Quirk{Client: h.Client, Hide: h.Capabilities})
+	}
 	e.server, err = distributor.New(distributor.Options{
 		Greeting: cfg.IMAP.Greeting,
+		Quirks:   quirks,
 		TLS:      crypto.PublicTLS(public),
 		Auth:     auth.Measured(users, auth.NewMetrics(registry)),
 		Throttle: auth.NewThrottle(auth.ThrottleOptions{MaxAddress: maxAddressDelay, MaxQueue: maxAddressQueue}),
