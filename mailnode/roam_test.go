@@ -37,8 +37,13 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
+	return newWorldAt(t, seed, 1_800_000_000_000, '.')
+}
+
+// newWorldAt is newWorld at a time in Unix milliseconds, with a separator of levels.
+func newWorldAt(t *testing.T, seed uint64, now int64, separator byte) *world {
 	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 0))}
-	w.now.Store(1_800_000_000_000)
+	w.now.Store(now)
 	for slot := range 2 {
 		store, err := mailstore.Open("data", mailstore.Options{FS: vfs.NewMem(), MinFree: -1, CacheSize: 4 << 20, MemTableSize: 1 << 20})
 		if err != nil {
@@ -50,7 +55,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 			}
 		})
 		r, err := store.Replica(mailstore.ReplicaOptions{
-			Subnet: "s", Slot: crdt.Slot(slot + 1), Leader: slot == 0, Rank: slot, Separator: '.', ManualTicks: true,
+			Subnet: "s", Slot: crdt.Slot(slot + 1), Leader: slot == 0, Rank: slot, Separator: separator, ManualTicks: true,
 			Now: func() time.Time { return time.UnixMilli(w.now.Load()) },
 		})
 		if err != nil {

@@ -15,6 +15,16 @@ type Mode struct {
 	Name   string
 	Enable string // argument of ENABLE, sent first in each session
 
+	// Sync, if it is set, is called before each line that is sent or expected.
+	Sync func()
+	// Translate, if it is set, returns what the client of a session says instead of a
+	// line of the script.
+	Translate func(session, text string) string
+	// Mask, if it is set, returns a line of the server without what is not compared, of
+	// the script and as it comes; uid says that it is during a UID command. A line of
+	// which nothing is left is none.
+	Mask func(line string, uid bool) string
+
 	// expect returns what a line of the script is in this mode, in any number of lines.
 	expect func(d *dialogue, line string) []string
 	// strip returns a line without what the mode puts into it.

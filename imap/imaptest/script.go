@@ -108,6 +108,12 @@ func (s *script) run() {
 	for i := 0; i < len(s.steps); i++ {
 		st := s.steps[i]
 		s.out = append(s.out, st.raw)
+		if s.mode.Sync != nil && st.kind != "" {
+			s.mode.Sync()
+		}
+		if s.mode.Translate != nil && st.kind[:min(len(st.kind), 1)] == "C" {
+			st.text = s.mode.Translate(st.session, st.text)
+		}
 		switch st.kind {
 		case "C:":
 			s.dialogue(st).sent(st.text)
@@ -157,10 +163,23 @@ func (s *script) expect(st step) bool {
 // expectLine reads a line and compares it.
 func (s *script) expectLine(st step) bool {
 	s.t.Helper()
+	uid := strings.HasPrefix(s.dialogue(st).command, "UID ")
+	mask := func(line string) string {
+		if s.mode.Mask == nil {
+			return line
+		}
+		return s.mode.Mask(line, uid)
+	}
+	if st.kind == "S:" && st.text != "" {
+		if st.text = mask(st.text); st.text == "" {
+			return true
+		}
+	}
 	got, ok := s.client(st).Line()
-	for ok && s.mode.added != nil && s.mode.added(got) && !s.matches(st.text, got) {
+	for ok && (got != "" && mask(got) == "" || s.mode.added != nil && s.mode.added(got) && !s.matches(st.text, got)) {
 		got, ok = s.client(st).Line()
 	}
+	got = mask(got)
 	switch {
 	case st.kind == "S." && !ok:
 		return true

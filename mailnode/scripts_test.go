@@ -1,0 +1,198 @@
+package mailnode
+
+import (
+	"cmp"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-pluto/pluto/imap"
+	"github.com/go-pluto/pluto/imap/imaptest"
+	"github.com/go-pluto/pluto/mailstore"
+)
+
+// scriptWorld is a world in which session 1 of a script is at one replica and all
+// others are at the other. UIDs that clients name are those of the script: the n-th
+// message that came into a mailbox has UID n there.
+type scriptWorld struct {
+	*world
+	opts     imap.Options
+	quota    mailstore.Amount
+	issued   map[string][]uint32 // UIDs, in the order in which they came
+	selected map[string]string   // mailboxes, by session
+}
+
+func newScriptWorld(t *testing.T, name string) *scriptWorld {
+	mail, opts := imaptest.Prepare(name)
+	return &scriptWorld{
+		world: newWorldAt(t, 1, imaptest.Now.UnixMilli(), opts.Separator), opts: opts,
+		quota:  mailstore.Amount{Storage: mail.Limits.Storage.Limit, Messages: mail.Limits.Messages.Limit},
+		issued: make(map[string][]uint32), selected: make(map[string]string),
+	}
+}
+
+// exchange gives each replica what the other has done.
+func (w *scriptWorld) exchange() {
+	for quiet := 0; quiet < 2; quiet++ {
+		for w.pull(w.nodes[0], w.nodes[1]) || w.pull(w.nodes[1], w.nodes[0]) {
+			quiet = 0
+		}
+		w.wait(0)
+	}
+	w.look()
+}
+
+// dialScript opens a session that begins with the answer to a login.
+func (w *scriptWorld) dialScript(session string) net.Conn {
+	node := 1
+	if session == "" || session == "1" {
+		node = 0
+	}
+	client, conn := net.Pipe()
+	id := imap.SessionID{byte(len(w.selected)), 1}
+	copy(id[2:], session)
+	a, err := openAccount(w.t.Context(), w.nodes[node], 7, "user7", id)
+	if err != nil {
+		w.fail("open: %v", err)
+	}
+	a.SetQuota(w.quota)
+	opts := w.opts
+	opts.Tag = "login"
+	w.ended.Go(func() {
+		defer a.Close()
+		defer conn.Close()
+		imap.Serve(w.t.Context(), imaptest.NewConn(conn), a, opts) // its end is the client's
+	})
+	return client
+}
+
+var (
+	selecting  = regexp.MustCompile(`(?i)^\S+ (?:SELECT|EXAMINE) "?([^" (]+)`)
+	uidCommand = regexp.MustCompile(`(?i)^(\S+ UID (?:FETCH|STORE|COPY|MOVE|EXPUNGE|REPLACE) )([0-9:,*]+)(.*)$`)
+	uidURL     = regexp.MustCompile(`(?i)(/(\w+)/;UID=)(\d+)`)
+	uidKey     = regexp.MustCompile(`(?i)(\bUID )([0-9][0-9:,*]*)`)
+)
+
+// translate puts the UIDs that messages have here in the place of those of the script.
+func (w *scriptWorld) translate(session, text string) string {
+	if m := selecting.FindStringSubmatch(text); m != nil {
+		w.selected[session] = m[1]
+	}
+	text = uidURL.ReplaceAllStringFunc(text, func(m string) string {
+		part := uidURL.FindStringSubmatch(m)
+		return part[1] + w.uids(part[2], part[3])
+	})
+	box := cmp.Or(w.selected[session], "INBOX")
+	if m := uidCommand.FindStringSubmatch(text); m != nil {
+		return m[1] + w.uids(box, m[2]) + m[3]
+	}
+	return uidKey.ReplaceAllStringFunc(text, func(m string) string { return m[:4] + w.uids(box, m[4:]) })
+}
+
+// uids translates a set.
+func (w *scriptWorld) uids(box, set string) string {
+	return regexp.MustCompile(`\d+`).ReplaceAllStringFunc(set, func(digits string) string {
+		n, _ := strconv.Atoi(digits)
+		if issued := w.issued[box]; n >= 1 && n <= len(issued) {
+			return strconv.FormatUint(uint64(issued[n-1]), 10)
+		}
+		return "4000000000"
+	})
+}
+
+// look takes note of the messages that have come into mailboxes.
+func (w *scriptWorld) look() {
+	a, err := openAccount(w.t.Context(), w.nodes[0], 7, "user7", imap.SessionID{0xff})
+	if err != nil {
+		w.fail("open: %v", err)
+	}
+	defer a.Close()
+	boxes, err := a.Mailboxes(w.t.Context())
+	if err != nil {
+		w.fail("mailboxes: %v", err)
+	}
+	for _, box := range boxes {
+		m, err := a.Select(w.t.Context(), box.Name, true)
+		if err != nil {
+			continue // it does not exist
+		}
+		v := m.View()
+		for i := range v.Len() {
+			if uid := uint32(v.UIDAt(i)); !slices.Contains(w.issued[box.Name], uid) {
+				w.issued[box.Name] = append(w.issued[box.Name], uid)
+			}
+		}
+		m.Close()
+	}
+}
+
+// masked is what replicas answer differently: identities, MODSEQs, UIDs.
+var masked = []struct {
+	re   *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`\b(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ|MODSEQ) (\d+|<any>)`), "$1 #"},
+	{regexp.MustCompile(`\bMODSEQ \(\d+\)`), "MODSEQ #"},
+	{regexp.MustCompile(`\b(UID|RECENT) \d+`), "$1 #"},
+	{regexp.MustCompile(`\b(APPENDUID|COPYUID)( [\d:,]+)+`), "$1 #"},
+	{regexp.MustCompile(`\b(MAILBOXID|EMAILID|THREADID) \([^)]*\)`), "$1 #"},
+	{regexp.MustCompile(`^(\* VANISHED (?:\(EARLIER\) )?).*`), "${1}#"},
+	{regexp.MustCompile(`\\Recent `), ""},
+	{regexp.MustCompile(` ?\\Recent\)`), ")"},
+	// The store in memory remembers keywords that no message has any more.
+	{regexp.MustCompile(`^\* (FLAGS \(|OK \[PERMANENTFLAGS ).*`), ""},
+	{regexp.MustCompile(`^\* (\d+|<any>) RECENT$`), ""}, // what is \Recent is each replica's (RFC 3501 section 2.3.2)
+}
+
+var numberOf = regexp.MustCompile(`\d+(:\d+)?(,\d+(:\d+)?)*`)
+
+func mask(line string, uid bool) string {
+	for _, m := range masked {
+		line = m.re.ReplaceAllString(line, m.with)
+	}
+	for _, response := range []string{"* SEARCH", "* SORT", "* THREAD"} {
+		if uid && strings.HasPrefix(line, response) {
+			return numberOf.ReplaceAllString(line, "#")
+		}
+	}
+	if strings.HasPrefix(line, "* ESEARCH") && (uid || strings.Contains(line, " UID #") || strings.Contains(line, ") UID")) {
+		return "* ESEARCH"
+	}
+	return line
+}
+
+// TestScriptsOnTwoReplicas runs the engine's session scripts on the real store, with
+// all sessions but the first at another replica, which has what the first one's has
+// whenever anybody says or expects something.
+func TestScriptsOnTwoReplicas(t *testing.T) {
+	const folder = "../imap/testdata"
+	for _, name := range imaptest.Scripts(t, folder) {
+		t.Run(name, func(t *testing.T) {
+			if why := notOnTwo[name]; why != "" {
+				t.Skip(why)
+			}
+			w := newScriptWorld(t, name)
+			mode := imaptest.Mode{Name: "replicas", Sync: w.exchange, Translate: w.translate, Mask: mask}
+			imaptest.Run(t, imaptest.Script(folder, name), mode, func(t *testing.T, session string) net.Conn { return w.dialScript(session) })
+		})
+	}
+}
+
+// notOnTwo says why a script is for one store in memory only.
+var notOnTwo = map[string]string{
+	"condstore": "its clients name MODSEQs: see TestQResyncClientsRoam",
+	"modified":  "its clients name MODSEQs: see TestQResyncClientsRoam",
+	"qresync":   "its clients name MODSEQs: see TestQResyncClientsRoam",
+	"catenate":  "its clients name UIDVALIDITY in URLs",
+	"objectid":  "its clients name identities",
+	"fault":     "the store in memory makes the faults",
+	"mailboxes": "levels above a renamed mailbox are made there",
+	"metadata":  "other limits: what others change is in notify",
+	"rev2":      "a second mailbox for a special use is refused there",
+	"fetch":     "APPEND keeps the spelling of a keyword here",
+	"store":     "APPEND keeps the spelling of a keyword here",
+	"rfc5258":   "a mailbox that is made again has its special use again here",
+}
