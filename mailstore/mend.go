@@ -1,6 +1,7 @@
 package mailstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -124,4 +125,51 @@ func (r *Replica) soundBehind(root crdt.Root) ([]byte, error) {
 	var end crdt.Root
 	copy(end[:6], ms[2:])
 	return r.keys.chunks(nil, end), it.Error()
+}
+
+// cutDamage cuts the log of an origin, of whose operations from..last some cannot be
+// read, behind the last of those, and returns where it begins then. What else lay in a
+// damaged block of the log is gone with it.
+func (r *Replica) cutDamage(o crdt.Origin, from, last uint64) (cut uint64, err error) {
+	cut, err = r.lastUnreadable(o, from, last)
+	if err != nil {
+		return from - 1, err
+	}
+	if err := r.CutLog(crdt.VC{}.With(o, cut)); err != nil {
+		return from - 1, err
+	}
+	r.store.mending.Lock()
+	defer r.store.mending.Unlock()
+	first, behind := r.keys.log(nil, crdt.Dot{Origin: o, N: 1}), r.keys.log(nil, crdt.Dot{Origin: o, N: cut + 1})
+	if err := r.store.db.Excise(context.Background(), pebble.KeyRange{Start: first, End: behind}); err != nil {
+		// It is in no use any more; but its table cannot be compacted.
+		r.warn("cut a damaged block out of the database", err)
+	}
+	level.Warn(r.logger).Log("msg", "log cut behind a damage; who lacks what was there takes a snapshot", "origin", o, "cut", cut)
+	return cut, nil
+}
+
+// lastUnreadable returns the last of an origin's operations from..last that cannot be
+// read.
+func (r *Replica) lastUnreadable(o crdt.Origin, from, last uint64) (uint64, error) {
+	it, err := r.store.db.NewIter(iterBounds(r.keys.log(nil, crdt.Dot{Origin: o, N: from}), append(r.keys.log(nil, crdt.Dot{Origin: o, N: last}), 0)))
+	if err != nil {
+		return 0, err
+	}
+	n := last
+	for ok := it.Last(); ok && n >= from; ok = it.Prev() {
+		d := crdt.Dot{Origin: o, N: n}
+		v, err := it.ValueAndErr()
+		if err == nil {
+			_, err = parseLogEntry(d, v)
+		}
+		if err != nil || !bytes.Equal(it.Key(), r.keys.log(nil, d)) {
+			break
+		}
+		n--
+	}
+	if err := it.Close(); err != nil && !damaged(err) {
+		return 0, err
+	}
+	return n, nil
 }

@@ -199,8 +199,9 @@ func (r *Replica) quarantineDamaged(id crdt.AccountID, reason error) error {
 	return a.damage(reason)
 }
 
-// log reads all operations that are in the log. What is damaged there cannot be
-// repaired, but only be forgotten: when all peers have it, the log is cut there.
+// log reads all operations that are in the log. What is damaged there is repaired by
+// cutting the log behind it: who lacks it gets it from another member's log, or takes
+// a snapshot.
 func (w *verifier) log() error {
 	logged := w.r.Logged()
 	for o, last := range logged.All() {
@@ -222,8 +223,17 @@ func (w *verifier) log() error {
 				n = cut
 			default:
 				err = unreadableBlock(errors.Join(err, fmt.Errorf("%w: log of %s behind %d", errCorrupt, o, n)))
-				w.found(Damage{What: fmt.Sprintf("log of %s from %d", o, n+1), Err: err}, nil)
-				n = last
+				cut := n
+				w.found(Damage{What: fmt.Sprintf("log of %s from %d", o, n+1), Err: err}, func() error {
+					return w.r.inStore(func() (err error) {
+						cut, err = w.r.cutDamage(o, n+1, last)
+						return err
+					})
+				})
+				if cut == n { // not repaired
+					cut = last
+				}
+				n = cut
 			}
 		}
 	}

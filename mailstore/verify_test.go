@@ -97,8 +97,14 @@ func onDisk(t *testing.T, dir string, slot crdt.Slot) *node {
 	return n
 }
 
-// flip changes a byte in the middle of what a file holds of something.
+// flip changes a byte in the middle of what a file holds of something first.
 func flip(t *testing.T, dir string, what []byte) {
+	t.Helper()
+	flipAt(t, dir, what, bytes.Index)
+}
+
+// flipAt is flip where a function has found it.
+func flipAt(t *testing.T, dir string, what []byte, find func(data, what []byte) int) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.sst"))
 	if err != nil {
@@ -109,7 +115,7 @@ func flip(t *testing.T, dir string, what []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at := bytes.Index(data, what); at >= 0 {
+		if at := find(data, what); at >= 0 {
 			data[at+len(what)/2] ^= 0x40
 			if err := os.WriteFile(name, data, 0o600); err != nil {
 				t.Fatal(err)
@@ -221,4 +227,70 @@ func TestDamagedBlockOfRecords(t *testing.T) {
 		t.Errorf("compaction: %v", err)
 	}
 	b.audit(testUser, testUser+1)
+}
+
+// TestDamagedLog changes a byte of the log, and takes an operation out of it. Repair
+// cuts the log behind the damage: what comes after it is there for who has the rest,
+// and the state is what it was.
+func TestDamagedLog(t *testing.T) {
+	for _, how := range []string{"block", "entry"} {
+		t.Run(how, func(t *testing.T) {
+			const keyword = "Wn7LcQx4ZrVb9TgKy2MhJd5PsFu8Ea3oXi6Bv"
+			const all = 1200
+			dir := t.TempDir()
+			a := onDisk(t, dir, 1)
+			s := a.session()
+			for i := range all {
+				if i == all/2 {
+					mustAppend(t, s, "INBOX", "in the middle", keyword)
+				}
+				mustAppend(t, s, "INBOX", fmt.Sprint("m", i))
+			}
+			middle := crdt.Dot{Origin: a.Origin()}
+			last := a.Logged().Get(a.Origin())
+			for n := uint64(1); n <= last && middle.N == 0; n++ {
+				if list, err := a.Read(a.Origin(), n, 1); err == nil && bytes.Contains(list[0].Data, []byte(keyword)) {
+					middle.N = n
+				}
+			}
+			s.Close()
+			if how == "entry" {
+				if err := a.store.db.Delete(a.keys.log(nil, middle), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(a.store.db.Flush(), a.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false)); err != nil {
+				t.Fatal(err)
+			}
+			a.close()
+			if how == "block" {
+				flipAt(t, dir, []byte(keyword), bytes.LastIndex) // the log lies behind the accounts
+			}
+			a = onDisk(t, dir, 1)
+			defer func() { a.close() }()
+			if _, err := a.Read(a.Origin(), middle.N, 1); err == nil {
+				t.Fatal("the operation can be read")
+			}
+			sum, list := a.verify(a)
+			if sum.Damaged == 0 || sum.Repaired != sum.Damaged {
+				t.Fatalf("%+v: %v", sum, list)
+			}
+			a.wantSound()
+			if cut := a.Cut().Get(a.Origin()); cut < middle.N || cut > middle.N+all/4 {
+				t.Errorf("cut at %d of %d, the damage is at %d", cut, last, middle.N)
+			}
+			if list, err := a.Read(a.Origin(), last, 1); err != nil || len(list) != 1 {
+				t.Errorf("the end of the log: %v, %v", list, err)
+			}
+			b := newNode(t, 2)
+			b.loadAll(a)
+			b.pullMissing(a)
+			settle(t, a, b)
+			sameMail(t, testUser, "INBOX", a, b)
+			if err := a.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false); err != nil {
+				t.Errorf("compaction: %v", err)
+			}
+			a.audit(testUser)
+		})
+	}
 }
