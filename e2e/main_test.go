@@ -46,6 +46,7 @@ const (
 	userUnderFire
 	userOfflineimap
 	userImapflow
+	userThunderbird
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
