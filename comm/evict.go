@@ -124,14 +124,6 @@ func (g *Group) fenceIfEvicted() {
 	}
 }
 
-// tellEvictions tells a new machine which members were evicted.
-func (g *Group) tellEvictions() {
-	for _, e := range g.roster.evictions() {
-		g.core.Evicted(e.GetName(), crdt.Origin(e.GetOrigin()))
-	}
-	notify(g.epochWake)
-}
-
 // epochLoop raises the epoch when members were evicted, and what an earlier life
 // began of it.
 func (g *Group) epochLoop() {

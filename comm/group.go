@@ -113,6 +113,9 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		AckTimeout:   cfg.AckTimeout,
 	}, logged, time.Now())
 	core.SetCut(store.Cut())
+	for _, e := range roster.evictions() {
+		core.Evicted(e.GetName(), crdt.Origin(e.GetOrigin()))
+	}
 	if err := recallStability(core, roster); err != nil {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
@@ -147,7 +150,7 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 	for _, p := range cfg.Peers {
 		g.senders[p.Name] = newSender(g, p)
 	}
-	g.tellEvictions()
+	notify(g.epochWake) // what an earlier life did not do
 	if err := errors.Join(g.resumeLoad(), g.resumeContact()); err != nil {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}

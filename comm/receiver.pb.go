@@ -1456,6 +1456,7 @@ type Record struct {
 	Confirmed     uint64                 `protobuf:"fixed64,5,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // the own incarnation whose slot this peer has confirmed
 	Sure          []byte                 `protobuf:"bytes,6,opt,name=sure,proto3" json:"sure,omitempty"`             // version vector of what it has surely applied, for stability
 	Beyond        bool                   `protobuf:"varint,7,opt,name=beyond,proto3" json:"beyond,omitempty"`        // it was heard to lack what is no longer in the log
+	Epoch         uint32                 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`          // evictions that were known when sure and beyond were noted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1537,6 +1538,13 @@ func (x *Record) GetBeyond() bool {
 		return x.Beyond
 	}
 	return false
+}
+
+func (x *Record) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 var File_comm_receiver_proto protoreflect.FileDescriptor
@@ -1648,7 +1656,7 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\vunix_millis\x18\x03 \x01(\x03R\n" +
 	"unixMillis\x12\x16\n" +
 	"\x06answer\x18\x04 \x01(\x04R\x06answer\x120\n" +
-	"\bstanding\x18\x05 \x01(\v2\x14.pluto.comm.StandingR\bstanding\"\xac\x01\n" +
+	"\bstanding\x18\x05 \x01(\v2\x14.pluto.comm.StandingR\bstanding\"\xc2\x01\n" +
 	"\x06Record\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\x06R\x06origin\x12\x12\n" +
@@ -1656,7 +1664,8 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\ahighest\x18\x04 \x01(\x04R\ahighest\x12\x1c\n" +
 	"\tconfirmed\x18\x05 \x01(\x06R\tconfirmed\x12\x12\n" +
 	"\x04sure\x18\x06 \x01(\fR\x04sure\x12\x16\n" +
-	"\x06beyond\x18\a \x01(\bR\x06beyond2\xeb\x02\n" +
+	"\x06beyond\x18\a \x01(\bR\x06beyond\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\rR\x05epoch2\xeb\x02\n" +
 	"\bReceiver\x121\n" +
 	"\tReplicate\x12\x0e.pluto.comm.Up\x1a\x10.pluto.comm.Down(\x010\x01\x124\n" +
 	"\x04Body\x12\x17.pluto.comm.BodyRequest\x1a\x11.pluto.comm.Chunk0\x01\x121\n" +

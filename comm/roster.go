@@ -183,7 +183,7 @@ func (r *roster) admit(h *Hello, logged crdt.VC, known memory) error {
 	if rec.GetOrigin() == h.GetOrigin() {
 		next.Highest = max(has, rec.GetHighest())
 		next.Confirmed = rec.GetConfirmed()
-		next.Sure, next.Beyond = rec.GetSure(), rec.GetBeyond()
+		next.Sure, next.Beyond, next.Epoch = rec.GetSure(), rec.GetBeyond(), rec.GetEpoch()
 	}
 	if proto.Equal(rec, next) {
 		return nil
@@ -275,9 +275,9 @@ func (r *roster) heard(name string, origin crdt.Origin, n uint64) {
 	r.dirty[name] = true
 }
 
-// sure notes what a peer has surely applied, and whether it is behind the log's
-// cut. It is written to disk by save.
-func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC, beyond bool) {
+// sure notes what a peer has surely applied, whether it is behind the log's cut,
+// and in which epoch. It is written to disk by save.
+func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC, beyond bool, epoch int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rec := r.peers[name]
@@ -285,11 +285,11 @@ func (r *roster) sure(name string, origin crdt.Origin, v crdt.VC, beyond bool) {
 		return
 	}
 	b := v.AppendBinary(nil)
-	if bytes.Equal(b, rec.GetSure()) && rec.GetBeyond() == beyond {
+	if bytes.Equal(b, rec.GetSure()) && rec.GetBeyond() == beyond && int(rec.GetEpoch()) == epoch {
 		return
 	}
 	next := proto.Clone(rec).(*Record)
-	next.Sure, next.Beyond = b, beyond
+	next.Sure, next.Beyond, next.Epoch = b, beyond, uint32(epoch)
 	r.peers[name] = next
 	r.dirty[name] = true
 }

@@ -28,11 +28,12 @@ func appliedOf(ack *Ack, logged crdt.VC) (crdt.VC, error) {
 	return logged.Min(applied), nil
 }
 
-// recallStability tells a new machine what is remembered of its peers.
+// recallStability tells a new machine, which knows of evictions, what is remembered
+// of its peers: what was noted before the last eviction is void.
 func recallStability(core *causal.Machine, r *roster) error {
 	for _, p := range r.cfg.Peers {
 		rec := r.record(p.Name)
-		if len(rec.GetSure()) == 0 {
+		if len(rec.GetSure()) == 0 || int(rec.GetEpoch()) != core.Epoch() {
 			continue
 		}
 		v, err := crdt.DecodeVC(rec.GetSure())
@@ -52,9 +53,9 @@ func (g *Group) noteStability() {
 	for name := range g.senders {
 		g.mu.Lock()
 		origin, sure := g.core.Sure(name)
-		beyond := g.core.IsBeyond(name)
+		beyond, epoch := g.core.IsBeyond(name), g.core.Epoch()
 		g.mu.Unlock()
-		g.roster.sure(name, origin, sure, beyond)
+		g.roster.sure(name, origin, sure, beyond, epoch)
 	}
 }
 

@@ -36,6 +36,7 @@ type Tokens struct {
 type peerHistory struct {
 	origin Origin
 	since  Time // what is older may be about MODSEQs of the incarnation before
+	heard  Time // the latest that it told in this life, also where that is no checkpoint
 	list   Checkpoints
 }
 
@@ -76,12 +77,12 @@ func (k *Tokens) Reborn(t Time) { k.birth = max(k.birth, t.add(MaxAhead)) }
 // LastHeard returns the latest time that the incarnation in a slot is known to
 // have told, 0 if none is known.
 func (k *Tokens) LastHeard(slot Slot) Time {
-	if p := k.peers[slot]; p != nil {
-		if c, ok := p.list.Last(); ok {
-			return c.Time
-		}
+	p := k.peers[slot]
+	if p == nil {
+		return 0
 	}
-	return 0
+	last, _ := p.list.Last()
+	return max(p.heard, last.Time)
 }
 
 // Forget drops the own checkpoints: after a snapshot was loaded, changes here no
@@ -139,7 +140,10 @@ func (k *Tokens) incarnation(slot Slot, o Origin, since Time) *peerHistory {
 }
 
 func (k *Tokens) hear(p *peerHistory, o Origin, c Checkpoint) (bool, []Time) {
-	if p.origin != o || c.Time < p.since || c.Time.Slot() == k.slot {
+	if p.origin != o || c.Time.Slot() == k.slot {
+		return false, nil
+	}
+	if p.heard = max(p.heard, c.Time); c.Time < p.since {
 		return false, nil
 	}
 	return p.list.Add(c, k.spacing)

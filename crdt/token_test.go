@@ -395,7 +395,9 @@ func TestReborn(t *testing.T) {
 	const gone, next = Origin(2), Origin(9)
 	peer := NewTokens(Self{Origin: 1, Slot: 1}, 0, DefaultSpacing())
 	heard := TimeAt(simStart+5*MaxAhead, 2) // its clock was ahead by hours
-	peer.HeardPeer(gone, Checkpoint{heard, VC{}.With(gone, 5)})
+	peer.HeardPeer(gone, Checkpoint{TimeAt(simStart, 2), VC{}.With(gone, 5)})
+	peer.HeardPeer(gone, Checkpoint{heard, VC{}.With(gone, 5)}) // nothing new but the time
+	peer.HeardPeer(gone, Checkpoint{TimeAt(simStart, 2), VC{}.With(gone, 5)})
 	if got := peer.LastHeard(2); got != heard {
 		t.Errorf("the peer has last heard of %v, not of %v", got, heard)
 	}

@@ -172,7 +172,9 @@ func (r *Replica) Heard(o crdt.Origin, clock crdt.Time, applied crdt.VC) {
 // Evicted tells that an incarnation is gone for ever. Clients that come from it
 // may have been shown what nobody else has, and are told everything anew. The
 // clock is set to what it is known to have told, for the one that takes its place
-// ([Replica.Joined]). Evicted returns when that survives a crash.
+// ([Replica.Joined]). An account that was loaded from it, by a load that went on
+// with another peer, may have what no log has: it is put into quarantine. Evicted
+// returns when that survives a crash.
 func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
 	if err := r.store.enter(); err != nil {
 		return err
@@ -192,10 +194,41 @@ func (r *Replica) Evicted(slot crdt.Slot, o crdt.Origin) error {
 	r.seq.Lock()
 	r.seq.clock.Observe(min(last, maxAhead(r.now())))
 	r.seq.Unlock()
-	if err := errors.Join(r.writeTokens(), r.flushed()); err != nil {
+	if err := errors.Join(r.partFrom(o), r.writeTokens(), r.flushed()); err != nil {
 		return fmt.Errorf("note that %v is evicted: %w", o, err)
 	}
 	return nil
+}
+
+// partFrom puts accounts into quarantine that have more of an evicted incarnation
+// than the log: others will never get that.
+func (r *Replica) partFrom(o crdt.Origin) error {
+	ids, err := r.accountIDs()
+	if err != nil {
+		return err
+	}
+	logged := r.Logged().Get(o)
+	for _, id := range ids {
+		if err := r.quarantineAhead(id, o, logged); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Replica) quarantineAhead(id crdt.AccountID, o crdt.Origin, logged uint64) error {
+	a := r.acquire(id)
+	defer r.release(a)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.load(); err != nil || a.quarantined != nil {
+		return err
+	}
+	has := a.rec.Vector.Get(o)
+	if has <= logged {
+		return nil
+	}
+	return a.damage(fmt.Errorf("operations %d to %d of %v, which is evicted, were loaded from it, and no member has them otherwise", logged+1, has, o))
 }
 
 // Joined implements comm.Store: clients are served from now on. Where another

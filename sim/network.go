@@ -250,7 +250,7 @@ func (n *node) remember() {
 	for _, peer := range n.w.nodes {
 		if peer != n {
 			origin, v := n.machine.Sure(peer.name)
-			n.sure[peer.id] = sure{origin, v}
+			n.sure[peer.id] = sure{origin, v, n.machine.Epoch()}
 		}
 	}
 }
@@ -259,12 +259,16 @@ func (n *node) remember() {
 type sure struct {
 	origin crdt.Origin
 	vector crdt.VC
+	epoch  int
 }
 
 // recall tells a new state machine what was remembered.
 func (n *node) recall() {
+	for _, e := range n.w.evicted {
+		n.machine.Evicted(e.name, e.origin)
+	}
 	for _, peer := range n.w.nodes {
-		if s := n.sure[peer.id]; s.origin != 0 {
+		if s := n.sure[peer.id]; s.origin != 0 && s.epoch == n.machine.Epoch() {
 			n.machine.Remember(peer.name, s.origin, s.vector)
 		}
 	}

@@ -27,7 +27,7 @@ type World struct {
 	blocked  map[[2]int]bool
 	lost     int // replicas invented by exhaust
 
-	evictions int
+	evicted []eviction // in order
 
 	script    Script // the steps that were run, skipped ones too
 	trace     []string

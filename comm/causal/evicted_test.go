@@ -56,3 +56,45 @@ func TestEvicted(t *testing.T) {
 		t.Errorf("logged %v", m.Logged())
 	}
 }
+
+// TestEvictedIsAtOthers: what a member told before an eviction may have been before
+// it got operations of the evicted one, which are concurrent with what all have.
+func TestEvictedIsAtOthers(t *testing.T) {
+	const self, gone, third, next = crdt.Origin(1), crdt.Origin(2), crdt.Origin(3), crdt.Origin(4)
+	own := crdt.VC{}.With(self, 1)
+	m := New(Config{Self: self, Peers: []string{"gone", "third"}}, own, time.Unix(1, 0))
+	m.Heard("third", third, own)
+	m.Evicted("gone", gone)
+	m.Heard("gone", next, own)
+	if got := m.Stable(); len(got) > 0 {
+		t.Errorf("%v is stable, third has not told anything since", got)
+	}
+	_, sure := m.Sure("third")
+	if len(sure) > 0 {
+		t.Errorf("%v is to be remembered of third", sure)
+	}
+	m.Heard("third", third, own.With(gone, 1))
+	if got := m.Stable(); len(got) > 0 {
+		t.Errorf("%v is stable, what third has of the evicted one is still to come", got)
+	}
+	if fresh, err := m.Receive(Entry{Dot: crdt.Dot{Origin: gone, N: 1}, Data: []byte("data")}); !fresh || err != nil {
+		t.Fatal(fresh, err)
+	}
+	m.Batch()
+	m.Applied()
+	if got := m.Stable(); !got.Equal(own) {
+		t.Errorf("stable %v, everybody has %v", got, own)
+	}
+
+	again := New(Config{Self: self, Peers: []string{"gone", "third"}}, own, time.Unix(1, 0))
+	again.Evicted("gone", gone)
+	again.Evicted("gone", gone)
+	again.Remember("gone", gone, own)
+	again.Remember("third", third, own)
+	if o, _ := again.Sure("gone"); o != 0 || again.Epoch() != 1 {
+		t.Errorf("remembers %v, which is evicted; epoch %d", o, again.Epoch())
+	}
+	if got := again.Stable(); len(got) > 0 {
+		t.Errorf("%v is stable, the place is empty", got)
+	}
+}

@@ -100,13 +100,16 @@ type Machine struct {
 	joined  bool
 	alone   time.Time // since when only members that are new as well are in reach
 
-	stable, expendable crdt.VC // see stable.go
+	// See stable.go.
+	stable, expendable crdt.VC
+	evicted            map[crdt.Origin]bool
 }
 
 // New returns the machine of a replica on whose disk the operations of logged are.
 func New(cfg Config, logged crdt.VC, now time.Time) *Machine {
 	cfg.setDefaults()
-	m := &Machine{cfg: cfg, logged: logged.Clone(), joined: !cfg.New || len(cfg.Peers) == 0}
+	m := &Machine{cfg: cfg, logged: logged.Clone(), joined: !cfg.New || len(cfg.Peers) == 0,
+		evicted: make(map[crdt.Origin]bool)}
 	for o := range logged.All() {
 		m.know(o)
 	}

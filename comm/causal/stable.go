@@ -72,28 +72,42 @@ func (p *peer) durableAt(o crdt.Origin) uint64 {
 // Evicted tells that a peer's incarnation is gone for ever. It is not listened to
 // any more, and nothing becomes stable until its place is taken or nobody's.
 //
+// Nor does what other peers told until now count any more: they may have got
+// operations of it later, which are concurrent with what all have. A peer that
+// knows of the eviction gets none from elsewhere, so what it tells from now on
+// names them all.
+//
 // What was received of it and cannot be applied yet is dropped: its contents may
 // be lost before it can, and nobody could send them again. Whoever has applied it
 // forwards it with them, on new streams.
 func (m *Machine) Evicted(name string, o crdt.Origin) {
-	if p := m.peer(name); p != nil && !slices.Contains(p.seen.former, o) {
-		former := append(p.seen.former, o)
-		if p.seen.origin == o || p.seen.origin == 0 {
-			p.seen = presence{}
-		}
-		p.seen.former = former
-	}
 	m.drop(o)
-}
-
-// Remember tells before the first input what [Machine.Sure] returned in an
-// earlier life of this replica.
-func (m *Machine) Remember(name string, origin crdt.Origin, sure crdt.VC) {
-	p := m.peer(name)
-	if p == nil || origin == 0 {
+	if m.evicted[o] {
 		return
 	}
-	p.seen = presence{origin: origin, sure: sure.Clone(), pending: sure.Clone(), newest: sure.Clone()}
+	m.evicted[o] = true
+	for _, p := range m.peers {
+		p.seen = presence{origin: p.seen.origin, former: p.seen.former}
+		if p.name != name {
+			continue
+		}
+		if p.seen.former = append(p.seen.former, o); p.seen.origin == o {
+			p.seen.origin = 0
+		}
+	}
+}
+
+// Epoch returns how many evictions were told.
+func (m *Machine) Epoch() int { return len(m.evicted) }
+
+// Remember tells, before the first input but [Machine.Evicted], what
+// [Machine.Sure] returned in an earlier life of this replica and the same epoch.
+func (m *Machine) Remember(name string, origin crdt.Origin, sure crdt.VC) {
+	p := m.peer(name)
+	if p == nil || origin == 0 || m.evicted[origin] {
+		return
+	}
+	p.seen = presence{origin: origin, former: p.seen.former, sure: sure.Clone(), pending: sure.Clone(), newest: sure.Clone()}
 }
 
 // RememberBeyond tells, after Remember, that the peer was [Machine.IsBeyond] in the

@@ -43,6 +43,14 @@ var contentFaults = []fault{
 		pkg: causalPkg, tests: "TestScripts|TestRandomSchedules|TestStable.*",
 	},
 	{
+		name: "stable-over-eviction",
+		what: "what others told before an eviction counts on, although they have more of the evicted member since (6.2, 6.4)",
+		edits: []edit{
+			{"comm/causal/stable.go", "p.seen = presence{origin: p.seen.origin, former: p.seen.former}\n", ""},
+		},
+		pkg: causalPkg, tests: "TestEvictedIsAtOthers",
+	},
+	{
 		name: "stable-without-a-member",
 		what: "a member that was never heard of does not hold back stability (6.2)",
 		edits: []edit{

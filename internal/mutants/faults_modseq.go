@@ -66,4 +66,36 @@ var modseqFaults = []fault{
 		},
 		pkg: crdtPkg, tests: "TestFloorOfNobody|TestNewIncarnation",
 	},
+	{
+		name: "lost-is-certain",
+		what: "who was here, then at a member that is lost, is believed the MODSEQ of before (6.4)",
+		edits: []edit{
+			{"crdt/epoch.go", "return w.doubtAll()", "return nil"},
+		},
+		pkg: crdtPkg, tests: "TestEvictionLeavesNothingCertain",
+	},
+	{
+		name: "successor-believes",
+		what: "an incarnation takes MODSEQs of the lost one, whose slot it has, for its own (6.4)",
+		edits: []edit{
+			{"crdt/token.go", "k.birth = max(k.birth, t.add(MaxAhead))", "k.birth = max(k.birth, t)"},
+		},
+		pkg: crdtPkg, tests: "TestReborn",
+	},
+	{
+		name: "lost-clock-forgotten",
+		what: "what was heard of the clock of an evicted member is not passed on to its successor (6.4)",
+		edits: []edit{
+			{"mailstore/tokens.go", "r.seq.clock.Observe(min(last, maxAhead(r.now())))", "_ = last"},
+		},
+		pkg: mailstorePkg, tests: "TestEvictedClock",
+	},
+	{
+		name: "waits-for-clock",
+		what: "what waits for a moment of a clock that was set back waits until it is there again",
+		edits: []edit{
+			{"mailstore/ticker.go", "back := max(t.last-now, 0)", "back := int64(0)"},
+		},
+		pkg: mailstorePkg, tests: "TestTickerClockSetBack",
+	},
 }
