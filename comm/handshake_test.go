@@ -2,6 +2,7 @@ package comm_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -350,11 +351,48 @@ func TestRestoredWithoutOwn(t *testing.T) {
 	st.store = backup
 	c.start("st")
 	c.eventually("st fences itself", func() bool { return errors.Is(st.group.Fault(), causal.ErrStale) })
-	c.refused("w1", `"st" has 1 operations of 0000000000000001, but has told "w1" of 2`)
+	c.refused("st", `this replica has told "w1" of 2 operations of 0000000000000001, the last one here is 1`)
 	st.stop()
 	w1.stop()
 	c.start("w1") // it is remembered
 	st.store = backup.Copy()
 	c.start("st")
 	c.eventually("st fences itself again", func() bool { return errors.Is(st.group.Fault(), causal.ErrStale) })
+}
+
+// TestHelloIsOvertaken: a peer that connects again under load has acknowledged more on
+// the other stream than its hello says, which was written before. It is let in, and
+// told what it told, to compare with what it has now.
+func TestHelloIsOvertaken(t *testing.T) {
+	c := newCluster(t, "w1", "w2")
+	w1 := c.start("w1")
+	last := w1.commit(1)
+	first := c.call(t, "w2", "w1")
+	first.hello(func(*comm.Hello) {})
+	first.send(&comm.Up{Heartbeat: &comm.Heartbeat{Logged: vector(last)}, Question: 1})
+	for {
+		down, err := first.stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if down.GetAck().GetAnswer() == 1 { // it has been heard
+			break
+		}
+	}
+	again := c.call(t, "w2", "w1")
+	again.send(&comm.Up{Hello: goodHello()})
+	down, err := again.stream.Recv()
+	if err != nil || !slices.Equal(down.GetHello().GetTold(), vector(last)) {
+		t.Fatalf("it is told %v, %v", down, err)
+	}
+	again.send(&comm.Up{Heartbeat: &comm.Heartbeat{Logged: vector(last)}, Question: 1})
+	for {
+		down, err := again.stream.Recv()
+		if err != nil {
+			t.Fatalf("it is not let in: %v", err)
+		}
+		if down.GetAck().GetAnswer() == 1 {
+			return
+		}
+	}
 }

@@ -95,6 +95,9 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 		return fmt.Errorf("%w: %q has fenced itself: %w", errRefused, g.cfg.Name, errors.New(g.Fault().Error()))
 	}
 	known := g.recall(in.name)
+	// The peer compares it with what it has by then; here it may be younger than the
+	// hello, and says nothing against it. Who dials knows what was told before.
+	own.Told, known.told = known.toldBy(in.origin).AppendBinary(nil), nil
 	has, err := g.greet(own, theirs, in.name, known)
 	if err != nil {
 		return g.tell(in, own, known, err)
@@ -122,13 +125,13 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 }
 
 // tell lets a peer find out by itself that its data are old, with the number that
-// is known of it and what it told to have, which it compares with what it has by
-// then; or that it was evicted.
+// is known of it, which it compares with what it has by then; or that it was
+// evicted.
 func (g *Group) tell(in *inbound, own *Hello, known memory, err error) error {
 	var here *staleHere
 	old := errors.Is(err, causal.ErrStale) && !errors.As(err, &here)
 	if old || errors.Is(err, ErrEvicted) {
-		own.Tip, own.Told = &Tip{Number: known.of(in.origin)}, known.toldBy(in.origin).AppendBinary(nil)
+		own.Tip = &Tip{Number: known.of(in.origin)}
 		if failed := in.stream.Send(&Down{Hello: own}); failed != nil {
 			return failed
 		}

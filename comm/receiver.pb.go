@@ -227,7 +227,7 @@ type Hello struct {
 	Replaces       uint64                 `protobuf:"fixed64,14,opt,name=replaces,proto3" json:"replaces,omitempty"`                                   // caller: the lost incarnation whose place it takes
 	Standing       *Standing              `protobuf:"bytes,15,opt,name=standing,proto3" json:"standing,omitempty"`                                     // callee
 	Evicted        []*Evicted             `protobuf:"bytes,16,rep,name=evicted,proto3" json:"evicted,omitempty"`                                       // those that were evicted
-	Told           []byte                 `protobuf:"bytes,17,opt,name=told,proto3" json:"told,omitempty"`                                             // callee, when it refuses: version vector of what the caller told to have
+	Told           []byte                 `protobuf:"bytes,17,opt,name=told,proto3" json:"told,omitempty"`                                             // callee: version vector of what the caller told to have
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
