@@ -85,6 +85,38 @@ func appendJamo(dst []byte, r rune) []byte {
 	return dst
 }
 
+// textSink takes the texts of a message, each in pieces of UTF-8.
+type textSink interface {
+	write(text []byte) // a piece; not kept
+	end()              // of a text: nothing spans what comes next
+	done() bool        // nothing more is wanted
+}
+
+// folding folds a text that comes in pieces, which may end within a character.
+type folding struct {
+	partial []byte // bytes of a character that is not complete
+}
+
+// fold appends a piece of a text to dst, folded, as far as its characters are complete.
+func (f *folding) fold(dst, text []byte) []byte {
+	if len(f.partial) > 0 {
+		text = append(f.partial, text...)
+		f.partial = nil
+	}
+	if n := incompleteTail(text); n > 0 {
+		f.partial = bytes.Clone(text[len(text)-n:])
+		text = text[:len(text)-n]
+	}
+	return appendFolded(dst, text)
+}
+
+// finish appends what is left of a text that has ended.
+func (f *folding) finish(dst []byte) []byte {
+	dst = appendFolded(dst, f.partial)
+	f.partial = nil
+	return dst
+}
+
 // scanner looks for several needles in a text that comes in pieces.
 type scanner struct {
 	matchers []*Matcher
@@ -92,7 +124,7 @@ type scanner struct {
 	left     int    // matchers that have not found theirs
 	overlap  int    // bytes to keep: one less than the longest needle
 	window   []byte // folded text: what is kept, then what is not yet searched
-	partial  []byte // bytes of a character that is not complete
+	folding  folding
 }
 
 func newScanner(matchers []*Matcher) *scanner {
@@ -119,15 +151,7 @@ const minWindow = 16 << 10
 
 // write takes a piece of UTF-8.
 func (s *scanner) write(text []byte) {
-	if len(s.partial) > 0 {
-		text = append(s.partial, text...)
-		s.partial = nil
-	}
-	if n := incompleteTail(text); n > 0 {
-		s.partial = bytes.Clone(text[len(text)-n:])
-		text = text[:len(text)-n]
-	}
-	s.window = appendFolded(s.window, text)
+	s.window = s.folding.fold(s.window, text)
 	if len(s.window) >= max(minWindow, 2*s.overlap) {
 		s.search()
 		keep := min(s.overlap, len(s.window))
@@ -137,8 +161,7 @@ func (s *scanner) write(text []byte) {
 
 // end ends a text: no match spans what comes next.
 func (s *scanner) end() {
-	s.window = appendFolded(s.window, s.partial)
-	s.partial = nil
+	s.window = s.folding.finish(s.window)
 	s.search()
 	s.window = s.window[:0]
 }

@@ -68,25 +68,38 @@ func MatchHeader(header []byte, field string, m *Matcher) bool {
 // body.
 func (s *Structure) MatchBody(body io.ReaderAt, ms []*Matcher, includeHeaders bool) ([]bool, error) {
 	sc := newScanner(ms)
+	var headers textSink
+	if includeHeaders {
+		headers = sc
+	}
+	if err := s.texts(body, headers, sc); err != nil {
+		return nil, err
+	}
+	return sc.found, nil
+}
+
+// texts hands out the texts that a search looks at: headers to one sink, which may be
+// nil, the texts of parts to another. It ends when the latter is done.
+func (s *Structure) texts(body io.ReaderAt, headers, texts textSink) error {
 	r := bufio.NewReader(nil)
 	for i := range s.parts {
 		p := Part{s, int32(i)}
-		if sc.done() {
+		if texts.done() {
 			break
 		}
-		if includeHeaders {
-			if err := scanHeader(sc, r, section(body, p.Header())); err != nil {
-				return nil, fmt.Errorf("search header: %w", err)
+		if headers != nil {
+			if err := scanHeader(headers, r, section(body, p.Header())); err != nil {
+				return fmt.Errorf("search header: %w", err)
 			}
 		}
 		if !p.isText() {
 			continue
 		}
-		if err := scanText(sc, p.DecodedText(body)); err != nil {
-			return nil, fmt.Errorf("search text: %w", err)
+		if err := scanText(texts, p.DecodedText(body)); err != nil {
+			return fmt.Errorf("search text: %w", err)
 		}
 	}
-	return sc.found, nil
+	return nil
 }
 
 func section(body io.ReaderAt, r Range) io.Reader {
@@ -142,7 +155,7 @@ func newTextReader(charset string, r io.Reader) io.Reader {
 	return transform.NewReader(r, decoderFor(charset))
 }
 
-func scanText(sc *scanner, r io.Reader) error {
+func scanText(sc textSink, r io.Reader) error {
 	defer sc.end()
 	var buf [4 << 10]byte
 	for !sc.done() {
@@ -162,7 +175,7 @@ func scanText(sc *scanner, r io.Reader) error {
 const maxDecoded = 64 << 10
 
 // scanHeader scans the fields of a header, each a text of its own.
-func scanHeader(sc *scanner, br *bufio.Reader, r io.Reader) error {
+func scanHeader(sc textSink, br *bufio.Reader, r io.Reader) error {
 	br.Reset(r)
 	var field []byte
 	emit := func() {
