@@ -313,6 +313,7 @@ func (r *Replica) collectAccount(list []removal, stable crdt.VC) (skipped bool, 
 	if err := r.store.db.Apply(t.batch, pebble.NoSync); err != nil {
 		return true, err
 	}
+	t.tellContents()
 	r.store.opts.Metrics.deleted.Add(float64(len(deleted)))
 	return len(free) < len(list), nil
 }

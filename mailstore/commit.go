@@ -270,6 +270,7 @@ func (a *account) submit(t *tx, c *commit, vector crdt.VC, clock crdt.Clock) err
 	r.seq.vector, r.seq.clock = vector, clock
 	t.touch(c)
 	c.exposures = t.install()
+	t.tellContents()
 	c.shown = a.rec.Vector
 	a.enqueue(c)
 	return nil

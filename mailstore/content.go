@@ -119,6 +119,7 @@ type Body struct {
 	size int64
 
 	pinned bool
+	local  bool // what is missing is not got from other members
 
 	tail      []byte // of a staged message: the chunk that is still in memory
 	tailIndex uint32
@@ -139,10 +140,16 @@ func (b *Body) ReadAt(p []byte, off int64) (int, error) {
 			return done, io.EOF
 		}
 		var n int
-		err := b.r.whole(b.r.ctx, b.root, func() (err error) {
+		read := func() (err error) {
 			n, err = b.read(p[done:], off)
 			return err
-		})
+		}
+		var err error
+		if b.local {
+			err = b.r.inStore(read)
+		} else {
+			err = b.r.whole(b.r.ctx, b.root, read)
+		}
 		if err != nil {
 			return done, err
 		}

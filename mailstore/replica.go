@@ -51,6 +51,11 @@ type ReplicaOptions struct {
 	// no session that is there goes on. It must not block and not call back. nil:
 	// nobody is told.
 	Dismissed func(crdt.AccountID)
+	// Contents is told of the contents of an account to which messages refer that were
+	// not referred to before, and of those that are deleted: by what has happened, not
+	// when it is durable. It must not block, not call back, and not keep the lists. nil:
+	// nobody is told.
+	Contents func(account crdt.AccountID, came, went []crdt.Root)
 	// Now is the clock, for tests; nil is the system's.
 	Now func() time.Time
 	// ManualTicks leaves it to the caller to let time pass, by [Replica.Tick]:

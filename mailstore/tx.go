@@ -40,7 +40,9 @@ type tx struct {
 	contents map[crdt.Root]crdt.Content
 	removals map[crdt.Removal]bool
 	logged   []logged
-	late     []crdt.Dot // operations applied before to which removals were added
+	came     []crdt.Root // contents to which something refers now and nothing did
+	went     []crdt.Root // contents that are deleted
+	late     []crdt.Dot  // operations applied before to which removals were added
 
 	vanishing map[crdt.MailboxID][]vanishedUID // not in the batch yet
 	vanished  map[crdt.MailboxID]int           // by how much the number of entries changed

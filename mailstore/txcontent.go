@@ -14,7 +14,9 @@ func (t *tx) Retain(root crdt.Root) error {
 	if err != nil {
 		return err
 	}
-	c.Retain()
+	if c.Retain(); c.Live == 1 {
+		t.came = append(t.came, root)
+	}
 	return t.PutContent(root, c)
 }
 
@@ -122,6 +124,7 @@ func (t *tx) DropRemoval(r crdt.Removal) (bool, error) {
 // nobody reads or writes the content meanwhile.
 func (t *tx) DeleteContent(root crdt.Root) error {
 	t.noteContent(root, crdt.Content{})
+	t.went = append(t.went, root)
 	if err := t.a.r.deleteContent(t.batch, root); err != nil {
 		return t.fail(err)
 	}
