@@ -12,6 +12,7 @@ const (
 	DefaultMaxMessageSize     = 64 * MiB
 	DefaultQuotaStorage       = Size(0) // no limit
 	DefaultQuotaMessages      = 0       // no limit
+	DefaultTextIndex          = true
 
 	DefaultLogMaxSize   = 1 * GiB
 	DefaultLogMaxAge    = 30 * 24 * time.Hour

@@ -103,6 +103,7 @@ func readIMAP(t *table, f *file) IMAP {
 		MaxMessageSize:     t.size("MaxMessageSize", DefaultMaxMessageSize, minMessageSize, maxMessageSize),
 		QuotaStorage:       t.size("QuotaStorage", DefaultQuotaStorage, 0, maxQuotaStorage),
 		QuotaMessages:      t.int("QuotaMessages", DefaultQuotaMessages, 0, maxQuotaMessages),
+		TextIndex:          t.bool("TextIndex", DefaultTextIndex),
 	}
 	i.HideCapabilities = readHidden(t.sub("HideCapabilities"))
 	if !isGreeting(i.Greeting) {

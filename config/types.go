@@ -33,6 +33,10 @@ type IMAP struct {
 	QuotaStorage  Size
 	QuotaMessages int64
 
+	// TextIndex says whether nodes keep an index for SEARCH of texts; without one they
+	// read the messages.
+	TextIndex bool
+
 	// What is not told to clients that call themselves so (RFC 2971).
 	HideCapabilities []HiddenFrom
 }

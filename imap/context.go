@@ -160,6 +160,7 @@ func (s *session) updateContexts(b *selection, changed, added []UID) error {
 		u.look(changed, x.seen)
 		known := len(u.come)
 		u.look(added, 0)
+		u.filter.close()
 		u.fresh = slices.Clone(u.come[known:])
 		x.seen = b.latest.HighestModSeq()
 	}

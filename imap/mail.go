@@ -107,6 +107,29 @@ type Account interface {
 	Structure(ctx context.Context, m *Message) ([]byte, error)
 }
 
+// TextSearcher is implemented by an Account that may have an index of the texts of its
+// messages.
+type TextSearcher interface {
+	// TextFilter returns what is known of which messages contain strings, nil if that is
+	// nothing. It is good for one search, until Close or the end of ctx.
+	TextFilter(ctx context.Context, strings []TextString) TextFilter
+}
+
+// TextString is a string that is looked for.
+type TextString struct {
+	Folded  []byte // [mime.Matcher.Folded]
+	Headers bool   // in headers too (TEXT, not BODY)
+}
+
+// TextFilter says which messages need not be read to know that they do not contain a
+// string. Used by one goroutine.
+type TextFilter interface {
+	// May reports whether a message may contain the i-th string. It is false only if
+	// [mime.Structure.MatchBody] does not find it.
+	May(m *Message, i int) bool
+	Close()
+}
+
 // Watch tells a session what changes in all mailboxes of its account, from when it
 // was made until it is closed. It keeps no more than which mailboxes have changed.
 type Watch interface {

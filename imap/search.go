@@ -132,10 +132,13 @@ type finder struct {
 	inBodies  []bool // results of program.bodies and texts; nil: not known yet
 	inTexts   []bool
 	failed    error
+
+	filter textFilter
 }
 
 // find returns the places in told that meet the criteria.
 func (f *finder) find() ([]span, error) {
+	defer f.filter.close()
 	var found []span
 	candidates, dear := f.candidates(), f.root.cost > costIndex
 	f.progress = f.startProgress(count(candidates) * max(f.rounds, 1))
@@ -381,6 +384,9 @@ func (f *finder) inHeader(k *criterion) (bool, error) {
 // inContent looks for all needles of a kind at once, the first time that one is asked for.
 func (f *finder) inContent(results *[]bool, needles []*mime.Matcher, headers bool, i int) (bool, error) {
 	if *results == nil {
+		if f.passOver(headers, i) {
+			return false, nil
+		}
 		if err := f.open(); err != nil {
 			return false, err
 		}

@@ -12,9 +12,15 @@ import (
 
 // account is a mailstore account as the protocol engine wants it: the same
 // methods with the engine's types and errors.
-type account struct{ *mailstore.Account }
+type account struct {
+	*mailstore.Account
+	texts accountTexts
+}
 
-var _ imap.Account = account{}
+var (
+	_ imap.Account      = account{}
+	_ imap.TextSearcher = account{}
+)
 
 // openAccount opens a user's account for one session.
 func openAccount(ctx context.Context, r *mailstore.Replica, user imap.UserID, login string, session imap.SessionID) (account, error) {
@@ -22,7 +28,7 @@ func openAccount(ctx context.Context, r *mailstore.Replica, user imap.UserID, lo
 	if err != nil {
 		return account{}, toEngine(err)
 	}
-	return account{a}, nil
+	return account{Account: a}, nil
 }
 
 // engineErrors pairs the mailstore's errors with the engine's.

@@ -18,5 +18,8 @@
 // Stopping takes no acknowledged change with it: sessions end with BYE at a
 // command boundary and the disk is closed last. What peers lack is in the log.
 //
+// The index of texts (indexer.go) is the node's own: made in the background of what the
+// replicas have, used by SEARCH, and made again when it is lost. A node can do without.
+//
 // Nothing that a distributor, a peer or a client sends ends the process.
 package mailnode

@@ -56,6 +56,7 @@ type Node struct {
 
 	store   *mailstore.Store
 	members []*member
+	texts   texts
 	tunnels *tunnel.Server
 
 	servers   []*grpc.Server
@@ -71,6 +72,7 @@ type member struct {
 	replica *mailstore.Replica
 	group   *comm.Group
 	present present
+	indexer *indexer // nil: there is no text index
 }
 
 // Start opens the node's disk, starts replication and listens. It waits for no
@@ -123,6 +125,7 @@ func (n *Node) openReplicas(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("DataRoot = %q: %w", n.opts.Node.DataRoot, err)
 	}
+	n.openTexts()
 	metrics := comm.NewMetrics(n.registry)
 	for _, subnet := range n.opts.Node.Subnets {
 		m, err := n.join(subnet, metrics)
@@ -139,6 +142,7 @@ func (n *Node) openReplicas(ctx context.Context) (err error) {
 	for _, m := range n.members {
 		m.group.Start(context.WithoutCancel(ctx)) // ended by Stop
 	}
+	n.startTexts(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -146,7 +150,13 @@ func (n *Node) openReplicas(ctx context.Context) (err error) {
 func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error) {
 	leader, rank := leadership(n.opts.Node.Name, subnet)
 	m := &member{subnet: subnet, primary: n.opts.Node.Role == config.RoleWorker}
+	var contents func(crdt.AccountID, []crdt.Root, []crdt.Root)
+	if n.texts.db != nil {
+		m.indexer = newIndexer(n.texts.db, n.indexShare(), log.With(n.logger, "subnet", subnet.Name))
+		contents = m.indexer.note
+	}
 	replica, err := n.store.Replica(mailstore.ReplicaOptions{
+		Contents:       contents,
 		Subnet:         subnet.Name,
 		Slot:           crdt.Slot(subnet.Slot),
 		Leader:         leader,
@@ -358,6 +368,7 @@ func (n *Node) Stop(ctx context.Context) error {
 		s.Stop()
 	}
 	n.serving.Wait()
+	errs = append(errs, n.closeTexts())
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

@@ -114,6 +114,7 @@ func (s *service) openOn(ctx context.Context, m *member, open *tunnel.Open, sess
 	}
 	a.Fence(fence)
 	a.SetQuota(s.quotaOf(open))
+	a.texts = m.textsOf(crdt.AccountID(open.GetUserId()))
 	if err := a.awaitPast(ctx, open); err != nil {
 		a.Close()
 		return account{}, &refusal{reason: tunnel.Refused_BEHIND, err: err}
