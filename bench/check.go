@@ -321,7 +321,9 @@ func (c *checking) settle(ctx context.Context, settled map[string]string, deadli
 func (c *checking) front(f int) *checkSession { return c.sessions[f*c.o.Sessions] }
 
 // checkRecent checks that no message is \Recent for two sessions of a front (RFC
-// 3501 section 2.3.2).
+// 3501 section 2.3.2). Where sessions are moved to another replica, because the machine is
+// so busy that theirs does not answer for seconds, this finds what is no fault: each
+// replica has \Recent of its own. The distributor's log tells of moves.
 func (c *checking) checkRecent() {
 	type key struct {
 		front int
