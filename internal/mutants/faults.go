@@ -321,7 +321,7 @@ var replicationFaults = []fault{
 		what: "a change is shown and told before it is on the disk: after a crash its UID is given again (C7)",
 		edits: []edit{
 			{"mailstore/commit.go", "r.store.db.ApplyNoSyncWait(t.batch, pebble.Sync)", "r.store.db.Apply(t.batch, pebble.NoSync)"},
-			{"mailstore/commit.go", "errors.Join(c.batch.SyncWait(), c.batch.Close())", "c.batch.Close()"},
+			{"mailstore/conclude.go", "errors.Join(c.batch.SyncWait(), c.batch.Close())", "c.batch.Close()"},
 		},
 		pkg: mailstorePkg, tests: "TestUIDIsOnDiskBeforeItIsTold|TestCrash",
 	},
@@ -330,7 +330,7 @@ var replicationFaults = []fault{
 		what: "the vector is written in another batch than the operation, which a crash can separate",
 		edits: []edit{
 			{"mailstore/commit.go", "\tif err := t.set(t.val); err != nil {\n\t\treturn err\n\t}\n\tr.store.opts.Metrics.batch", "\tkey, val := bytes.Clone(t.key), bytes.Clone(t.val)\n\tc.later = func() { _ = r.store.db.Set(key, val, pebble.NoSync) }\n\tr.store.opts.Metrics.batch"},
-			{"mailstore/commit.go", "\tc.batch = nil\n", "\tc.batch = nil\n\tc.later()\n"},
+			{"mailstore/conclude.go", "\tc.batch = nil\n", "\tc.batch = nil\n\tc.later()\n"},
 			{"mailstore/commit.go", "type commit struct {\n", "type commit struct {\n\tlater func()\n"},
 			{"mailstore/commit.go", "import (\n", "import (\n\t\"bytes\"\n"},
 		},

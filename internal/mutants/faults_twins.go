@@ -89,7 +89,7 @@ var twinFaults = []fault{
 		name: "late-removal-forgotten",
 		what: "a content is kept until the next start that a settled operation has removed late",
 		edits: []edit{
-			{"mailstore/commit.go", "\t\ta.r.collector.remind(d)\n", "\t\t_ = d\n"},
+			{"mailstore/txinstall.go", "\t\ta.r.collector.remind(d)\n", "\t\t_ = d\n"},
 		},
 		pkg: simPkg, tests: "TestScripts",
 	},
