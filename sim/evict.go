@@ -32,6 +32,15 @@ func runEvict(w *World, a *args) (string, error) {
 	if n == nil || !w.mayEvict(n) {
 		return "", errSkip
 	}
+	for _, peer := range w.nodes {
+		if peer == n {
+			continue
+		}
+		peer.changed = true
+		if err := peer.apply(); err != nil { // what it has received of it
+			return "", err
+		}
+	}
 	if have, err := w.haveContents(n); err != nil || !have {
 		return "contents are to be pulled from it", err
 	}
@@ -94,10 +103,6 @@ func (n *node) aheadOf(o crdt.Origin) (ahead bool, err error) {
 
 // learnEviction is what an operator has a member do when another one is gone.
 func (n *node) learnEviction(gone *node) error {
-	n.changed = true
-	if err := n.apply(); err != nil { // what it has received of it
-		return err
-	}
 	for _, s := range n.streams {
 		s.cut() // members of different epochs do not talk
 	}
