@@ -16,7 +16,8 @@
 //
 // Nothing waits for a peer that is away: not boot, not commits, not the other
 // peers. What it lacks is read from the log when it is back; in memory it costs
-// a few numbers. What cannot be applied yet is bounded per origin
+// a few numbers. What a peer lacks of one whose stream to it broke it is sent by all
+// others that have it, at once: a session of the one that died may wait for it there. What cannot be applied yet is bounded per origin
 // ([Config].Window), and that bound blocks no other origin.
 //
 // A large content does not hold up the operations of others: it is sent while it

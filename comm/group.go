@@ -39,6 +39,7 @@ type Group struct {
 	core     *causal.Machine
 	timed    bool // clockLoop knows of a deadline
 	inbound  map[string]*inbound
+	lost     map[crdt.Origin]struct{} // whose inbound stream broke and is not back
 	running  bool
 	barriers map[*barrier]struct{}
 	question uint64
@@ -132,6 +133,7 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		fresh:      fresh,
 		joined:     !fresh,
 		inbound:    make(map[string]*inbound),
+		lost:       make(map[crdt.Origin]struct{}),
 		barriers:   make(map[*barrier]struct{}),
 		bodyCalls:  make(chan struct{}, maxBodyCalls),
 		pulls:      make(chan struct{}, maxPulls),

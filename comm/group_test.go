@@ -162,6 +162,25 @@ func TestDeadOriginIsForwarded(t *testing.T) {
 	}
 }
 
+// TestLostOriginIsNotWaitedFor: what a replica lacks of a peer whose stream to it
+// broke comes from others at once, without any of the delay for which it would be
+// left to its origin.
+func TestLostOriginIsNotWaitedFor(t *testing.T) {
+	c := newCluster(t, "w1", "w2", "st")
+	patient := func(cfg *comm.Config) { cfg.ForwardDelay = time.Hour }
+	c.startAll(patient)
+	c.connected("w1", "w2", "st")
+	c.net.Partition("w1", "st")
+	c.eventually("st sees it", func() bool { return !c.nodes["st"].peer("w1").Sending })
+	for range 3 {
+		d := c.nodes["w1"].commit(1)
+		c.await(d, "w2", "st")
+	}
+	c.net.Heal("w1", "st")
+	c.connected("w1", "w2", "st")
+	c.await(c.nodes["w1"].commit(1), "w2", "st")
+}
+
 // TestSilence: a connection that neither breaks nor carries anything is given up.
 func TestSilence(t *testing.T) {
 	c := newCluster(t, "w1", "w2")

@@ -114,6 +114,7 @@ func (g *Group) welcome(in *inbound, theirs *Hello, cancel context.CancelCauseFu
 		(*old.life.cancel.Load())(errReplaced)
 	}
 	g.inbound[in.name] = in
+	delete(g.lost, in.origin)
 	g.wg.Add(1)
 	g.mu.Unlock()
 	if err := in.stream.Send(&Down{Hello: own}); err != nil {
@@ -151,10 +152,15 @@ func (g *Group) open() error {
 
 func (g *Group) farewell(in *inbound) {
 	g.mu.Lock()
-	if g.inbound[in.name] == in {
+	broken := g.inbound[in.name] == in // and not replaced
+	if broken {
 		delete(g.inbound, in.name)
+		g.lost[in.origin] = struct{}{}
 	}
 	g.mu.Unlock()
+	if broken {
+		g.wakeInbound() // the others send what it had under way
+	}
 	g.roster.heard(in.name, in.origin, in.announced.Load())
 	g.wg.Done()
 }

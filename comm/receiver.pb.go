@@ -388,6 +388,7 @@ type Standing struct {
 	Joined        bool                   `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`   // it has caught up with the subnet once
 	Loading       bool                   `protobuf:"varint,3,opt,name=loading,proto3" json:"loading,omitempty"` // it takes snapshots itself, and gives none
 	Evicted       []*Evicted             `protobuf:"bytes,4,rep,name=evicted,proto3" json:"evicted,omitempty"`
+	Lost          []uint64               `protobuf:"fixed64,5,rep,packed,name=lost,proto3" json:"lost,omitempty"` // incarnations whose stream to it has broken and is not back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -446,6 +447,13 @@ func (x *Standing) GetLoading() bool {
 func (x *Standing) GetEvicted() []*Evicted {
 	if x != nil {
 		return x.Evicted
+	}
+	return nil
+}
+
+func (x *Standing) GetLost() []uint64 {
+	if x != nil {
+		return x.Lost
 	}
 	return nil
 }
@@ -1584,12 +1592,13 @@ const file_comm_receiver_proto_rawDesc = "" +
 	"\breplaces\x18\x0e \x01(\x06R\breplaces\x120\n" +
 	"\bstanding\x18\x0f \x01(\v2\x14.pluto.comm.StandingR\bstanding\x12-\n" +
 	"\aevicted\x18\x10 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\x12\x12\n" +
-	"\x04told\x18\x11 \x01(\fR\x04told\"}\n" +
+	"\x04told\x18\x11 \x01(\fR\x04told\"\x91\x01\n" +
 	"\bStanding\x12\x10\n" +
 	"\x03cut\x18\x01 \x01(\fR\x03cut\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\bR\x06joined\x12\x18\n" +
 	"\aloading\x18\x03 \x01(\bR\aloading\x12-\n" +
-	"\aevicted\x18\x04 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\"I\n" +
+	"\aevicted\x18\x04 \x03(\v2\x13.pluto.comm.EvictedR\aevicted\x12\x12\n" +
+	"\x04lost\x18\x05 \x03(\x06R\x04lost\"I\n" +
 	"\aEvicted\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\x06R\x06origin\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +

@@ -15,9 +15,13 @@ import (
 func (g *Group) standing() *Standing {
 	cut := g.store.Cut()
 	g.mu.Lock()
-	joined := g.core.Joined()
+	joined, lost := g.core.Joined(), make([]uint64, 0, len(g.lost))
+	for o := range g.lost {
+		lost = append(lost, uint64(o))
+	}
 	g.mu.Unlock()
-	return &Standing{Cut: cut.AppendBinary(nil), Joined: joined, Loading: g.load.active(), Evicted: g.roster.evictions()}
+	slices.Sort(lost)
+	return &Standing{Cut: cut.AppendBinary(nil), Joined: joined, Loading: g.load.active(), Evicted: g.roster.evictions(), Lost: lost}
 }
 
 // stands passes on what a peer tells of itself.
@@ -32,8 +36,12 @@ func (g *Group) stands(name string, s *Standing) error {
 	if err != nil {
 		return fmt.Errorf("beginning of the log: %w", err)
 	}
+	var lost []crdt.Origin
+	for _, o := range s.GetLost()[:min(len(s.GetLost()), causal.MaxOrigins)] {
+		lost = append(lost, crdt.Origin(o))
+	}
 	g.step(func(now time.Time, m *causal.Machine) {
-		m.Stands(now, name, causal.Standing{Cut: cut, Joined: s.GetJoined(), Loading: s.GetLoading()})
+		m.Stands(now, name, causal.Standing{Cut: cut, Joined: s.GetJoined(), Loading: s.GetLoading(), Lost: lost})
 	})
 	g.noteJoined()
 	g.wakeLoader()

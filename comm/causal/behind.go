@@ -1,6 +1,7 @@
 package causal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-pluto/pluto/crdt"
@@ -11,6 +12,9 @@ type Standing struct {
 	Cut     crdt.VC // where its log begins: the last numbers that are no longer in it
 	Joined  bool    // it has caught up with the subnet once, or was there from the start
 	Loading bool    // it takes snapshots itself, and can give none
+	// Lost are origins whose own stream to it has broken: what it lacks of them it
+	// gets only if somebody else sends it.
+	Lost []crdt.Origin
 }
 
 // behind is about a replica that lacks operations which nobody in reach has in
@@ -29,7 +33,12 @@ func (m *Machine) Stands(now time.Time, name string, s Standing) {
 	if p == nil || !p.connected {
 		return
 	}
-	s.Cut = s.Cut.Clone()
+	s.Cut, s.Lost = s.Cut.Clone(), slices.Clone(s.Lost)
+	for _, o := range p.standing().Lost {
+		if !slices.Contains(s.Lost, o) {
+			delete(p.routes, o) // it sends by itself again
+		}
+	}
 	p.stands = &s
 	m.join(now)
 	m.watch(now)

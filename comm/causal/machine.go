@@ -47,7 +47,8 @@ type Config struct {
 	SendBytes int
 
 	// ForwardDelay is how long operations of a third origin are held back, for
-	// the origin itself to send them. Negative: they are never forwarded.
+	// the origin itself to send them, unless the peer says that it cannot
+	// ([Standing].Lost). Negative: they are never forwarded.
 	ForwardDelay time.Duration
 
 	// LoadDelay is how long a replica that lacks what nobody in reach has in its

@@ -2,6 +2,7 @@ package causal
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-pluto/pluto/crdt"
@@ -179,10 +180,20 @@ func (m *Machine) routeTo(p *peer, o crdt.Origin) *route {
 	case r == nil && o == m.cfg.Self:
 		r = &route{sent: p.durableAt(o)}
 		p.routes[o] = r
-	case r != nil && o != m.cfg.Self && !r.forward:
-		return nil
+	case o != m.cfg.Self && (r == nil || !r.forward):
+		if !m.isLost(p, o) || p.durableAt(o) >= m.logged.Get(o) {
+			return nil
+		}
+		r = &route{forward: true, sent: p.durableAt(o)}
+		p.routes[o] = r
 	}
 	return r
+}
+
+// isLost reports whether a peer cannot get an origin's operations from the origin
+// itself: there is no sense in holding them back.
+func (m *Machine) isLost(p *peer, o crdt.Origin) bool {
+	return m.cfg.ForwardDelay >= 0 && p.stands != nil && slices.Contains(p.stands.Lost, o)
 }
 
 // Sending is given what was read for [Machine.Next], in order, and returns the
@@ -216,6 +227,8 @@ func (m *Machine) Sending(name string, list []Entry) []Entry {
 
 // forward decides which third origins' operations this replica sends to which
 // peers: those that a peer lacks and has not come nearer to for ForwardDelay.
+// Those of an origin whose stream the peer has lost are sent without that delay
+// (routeTo).
 // Once begun it goes on until the peer has all that is here.
 func (m *Machine) forward(now time.Time) {
 	if m.cfg.ForwardDelay < 0 {

@@ -47,11 +47,12 @@ type node struct {
 	cut     crdt.VC            // where its log begins
 	joined  bool               // it has been
 	loading bool
+	lost    []crdt.Origin // whose stream to it broke
 }
 
 // standing is what a node tells of itself.
 func (n *node) standing() Standing {
-	return Standing{Cut: n.cut, Joined: n.machine.Joined(), Loading: n.loading}
+	return Standing{Cut: n.cut, Joined: n.machine.Joined(), Loading: n.loading, Lost: n.lost}
 }
 
 func newWorld(cfg Config, names ...string) *world {
@@ -83,7 +84,7 @@ func (w *world) start(name string) {
 			cfg.Peers = append(cfg.Peers, p)
 		}
 	}
-	n.machine, n.waits = New(cfg, n.logged(), w.now), map[*Waiter]string{}
+	n.machine, n.waits, n.lost = New(cfg, n.logged(), w.now), map[*Waiter]string{}, nil
 	n.machine.SetCut(n.cut)
 	if n.loading {
 		n.machine.Loading("")
@@ -107,6 +108,7 @@ func (w *world) connect(from, to string) {
 		panic(err)
 	}
 	w.wires[wire{from, to}] = &traffic{}
+	b.lost = slices.DeleteFunc(slices.Clone(b.lost), func(o crdt.Origin) bool { return o == a.origin })
 	a.machine.Stands(w.now, to, b.standing())
 	w.pump(a)
 }
@@ -152,6 +154,10 @@ func (w *world) cut(from, to string) {
 	if m := w.nodes[from].machine; m != nil {
 		m.Lost(to)
 		w.collect(w.nodes[from])
+	}
+	if n := w.nodes[to]; n.machine != nil {
+		n.lost = append(slices.Clip(n.lost), w.nodes[from].origin)
+		w.acknowledge(n) // the others are told
 	}
 }
 
