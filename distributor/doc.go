@@ -13,8 +13,8 @@
 //     which the sessions use too; what was read beyond the LOGIN goes to the session
 //     before anything else.
 //   - A login goes to the primary whenever that can be reached. Otherwise it goes to
-//     the next replica within OpenTimeout, and when none can serve it the client
-//     is told NO [UNAVAILABLE] and may try again.
+//     the next replica within OpenTimeout. When none can serve it they are asked again
+//     for LoginWait; then the client is told NO [UNAVAILABLE] and may try again.
 //   - When a session's node is lost, hangs or drains, the session goes on at the next of
 //     the user's replicas: at once when the connection broke, 2 s after the last sign of
 //     life otherwise. Its client is told nothing: what it sent is sent again, what it
@@ -23,7 +23,10 @@
 //     known to be done (upload.go).
 //   - Only where nobody can go on, for MoveTimeout, or in the middle of a message that
 //     cannot be had the same again, does the client lose its session: with BYE
-//     [UNAVAILABLE], but never in the middle of a response.
+//     [UNAVAILABLE], but never in the middle of a response. So it does, at once, where
+//     its account is moved to another subnet.
+//   - A shutdown sends clients away when they wait for nothing. What a client says
+//     after that, before it has read the BYE, is not done: it can be said elsewhere.
 //   - Sessions go back to the node that is preferred when that has been well for a
 //     while, which doubles each time it is lost, and has what they have seen (health.go).
 //   - A session costs a bounded amount of memory: a megabyte of unconfirmed bytes twice,

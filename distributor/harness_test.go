@@ -287,7 +287,7 @@ func startServer(t testing.TB, change func(*Options), nodes ...Replica) *testSer
 		TLS: tlsConfig(t), Auth: fakeAuth{}, Replicas: nodes,
 		Route:   func(user uint32) []Replica { return nodes },
 		DialTLS: func(Replica) *tls.Config { return tlsConfig(t) },
-		Limits:  Limits{MaxBadCommands: 4},
+		Limits:  Limits{MaxBadCommands: 4, LoginWait: 10 * time.Millisecond},
 	}
 	if change != nil {
 		change(&opts)

@@ -17,6 +17,7 @@ type Metrics struct {
 	replayed    prometheus.Counter
 	up          *prometheus.GaugeVec
 	well        *prometheus.GaugeVec
+	at          *prometheus.GaugeVec
 	bytes       *prometheus.CounterVec
 	fromClients prometheus.Counter
 	toClients   prometheus.Counter
@@ -67,6 +68,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		well: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pluto_distributor_replica_well", Help: "Whether the replica answers and is not draining: 1 or 0.",
 		}, []string{"replica"}),
+		at: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pluto_distributor_replica_sessions", Help: "Sessions of logged-in clients that the replica runs.",
+		}, []string{"replica"}),
 		bytes: counters("bytes_total", "Bytes of sessions by direction: from_client, to_client.", "direction"),
 	}
 	m.fromClients, m.toClients = m.bytes.WithLabelValues("from_client"), m.bytes.WithLabelValues("to_client")
@@ -75,7 +79,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.logins.WithLabelValues(result)
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.accepted, m.rejected, m.sessions, m.logins, m.opens, m.failovers, m.lost, m.moves, m.moveSeconds, m.replayed, m.up, m.well, m.bytes)
+		reg.MustRegister(m.connections, m.accepted, m.rejected, m.sessions, m.logins, m.opens, m.failovers, m.lost, m.moves, m.moveSeconds, m.replayed, m.up, m.well, m.at, m.bytes)
 	}
 	return m
 }

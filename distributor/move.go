@@ -156,9 +156,13 @@ func (r *relay) set(session *opened) {
 	r.count(1)
 }
 
-// count counts the sessions that are not where they are at home.
+// count counts the sessions of each replica, and those that are not where they are at home.
 func (r *relay) count(n int64) {
-	if r.session != nil && len(r.list) > 0 && r.session.replica != r.list[0] {
+	if r.session == nil {
+		return
+	}
+	r.client.server.metrics.at.WithLabelValues(r.session.replica.Name).Add(float64(n))
+	if len(r.list) > 0 && r.session.replica != r.list[0] {
 		r.client.server.away.Add(n)
 	}
 }
@@ -186,12 +190,13 @@ func (r *relay) search(was Replica, until time.Time) (*opened, error) {
 			// wrote itself is there.
 			session, err = r.searchOnce(was, 0, true)
 		}
-		if err == nil || errors.Is(err, errBehind) || errors.Is(err, errNotResumable) || errors.Is(err, errContactAdmin) {
+		if err == nil || errors.Is(err, errBehind) || final(err) {
 			return session, err
 		}
 		if time.Until(until) < pause {
 			return nil, fmt.Errorf("%w in time", err)
 		}
+		r.client.server.replicas.hasten(r.list)
 		select {
 		case <-time.After(pause):
 		case <-r.ctx.Done():
@@ -207,7 +212,7 @@ func (r *relay) searchOnce(was Replica, wait time.Duration, shortfall bool) (*op
 	for _, which := range r.client.server.replicas.preferred(r.list, was) {
 		session, err := r.try(which, wait, shortfall)
 		switch {
-		case err == nil, errors.Is(err, errNotResumable), errors.Is(err, errContactAdmin):
+		case err == nil, final(err):
 			return session, err
 		case r.ctx.Err() != nil:
 			return nil, r.ctx.Err()
@@ -219,6 +224,13 @@ func (r *relay) searchOnce(was Replica, wait time.Duration, shortfall bool) (*op
 		return nil, errBehind
 	}
 	return nil, errNoReplica
+}
+
+// final reports whether a replica's refusal is an answer for all: nobody goes on with
+// the session. One whose account lives in another subnet, or will, begins anew there.
+func final(err error) bool {
+	var moved *movedError
+	return errors.Is(err, errNotResumable) || errors.Is(err, errContactAdmin) || errors.As(err, &moved)
 }
 
 // try opens the session at a replica as it is now.

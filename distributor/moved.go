@@ -40,7 +40,7 @@ func (r *replicas) open(ctx context.Context, list []Replica, open *tunnel.Open) 
 	defer cancel()
 	home := list
 	for hops := 0; ; {
-		session, err := r.openFirst(ctx, list, open)
+		session, err := r.openSoon(ctx, list, open)
 		var moved *movedError
 		if !errors.As(err, &moved) {
 			return session, err

@@ -2,8 +2,11 @@ package distributor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-pluto/pluto/imap/tunnel"
 )
@@ -49,4 +52,38 @@ func TestMovedNowhere(t *testing.T) {
 	c := startServer(t, nil, old.replica("old")).connect()
 	c.send("a LOGIN user1 pass1\r\n")
 	c.expect("a NO [CONTACTADMIN]")
+}
+
+// A session whose account is moved ends at once: nobody goes on with it, however
+// long the account is on its way.
+func TestMovedSessionEnds(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		refuse func(*tunnel.Conn) error
+	}{
+		{"on its way", func(c *tunnel.Conn) error { return c.Refuse(tunnel.Refused_ON_ITS_WAY, "on its way") }},
+		{"moved", func(c *tunnel.Conn) error { return c.Moved("subnet-2") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gone := make(chan struct{})
+			node := startNode(t, func(_ context.Context, open *tunnel.Open, conn *tunnel.Conn) error {
+				if open.GetCheckpoint() != nil {
+					return c.refuse(conn)
+				}
+				fmt.Fprintf(conn, "%s OK hello\r\n", open.GetTag())
+				if err := conn.Answer(0, nil, nil); err != nil {
+					return err
+				}
+				<-gone
+				return errors.New("the account has left")
+			})
+			s := startServer(t, func(o *Options) { o.Limits.MoveTimeout = time.Hour }, node.replica("old"))
+			client := s.login()
+			close(gone)
+			client.script("S: * BYE [UNAVAILABLE] Account is being moved\nEND")
+			if n := value(t, s.metrics.lost.WithLabelValues("old")); n != 0 {
+				t.Errorf("%v sessions count as lost", n)
+			}
+		})
+	}
 }

@@ -157,7 +157,9 @@ func (r *relay) pass(p []byte) bool {
 	r.client.server.metrics.fromClients.Add(float64(len(p)))
 	r.sending.Lock()
 	defer r.sending.Unlock()
-	r.bytes.add(p)
+	if !r.bytes.add(p) {
+		return false // the client has been sent away: nothing of it is done
+	}
 	if r.swallow != nil {
 		r.standIn()
 	} else {
@@ -366,7 +368,7 @@ func (r *relay) drain() {
 // sendAway says BYE if the server is shutting down and the client waits for
 // nothing. r.mu is held.
 func (r *relay) sendAway() error {
-	if !r.draining || r.delivered != nil || r.ended || !r.bytes.idle() {
+	if !r.draining || r.delivered != nil || r.ended || !r.bytes.closeIdle() {
 		return nil
 	}
 	return r.bye("[UNAVAILABLE] Server is shutting down")
@@ -387,10 +389,15 @@ func (r *relay) end(err error) {
 
 // lost tells the client, if it is between two responses, that its session is gone.
 func (r *relay) lost(err error) {
-	c := r.client
-	c.server.metrics.lost.WithLabelValues(r.session.replica.Name).Inc()
-	level.Warn(c.log).Log("msg", "session lost", "replica", r.session.replica.Name, "err", err)
+	c, text := r.client, "Server was lost, please reconnect"
+	if moved := (*movedError)(nil); errors.As(err, &moved) {
+		text = "Account is being moved, please reconnect"
+		level.Info(c.log).Log("msg", "session ended", "user", r.open.UserId, "err", moved)
+	} else {
+		c.server.metrics.lost.WithLabelValues(r.session.replica.Name).Inc()
+		level.Warn(c.log).Log("msg", "session lost", "replica", r.session.replica.Name, "err", err)
+	}
 	if !r.delivered.torn() {
-		r.write([]byte("* BYE [UNAVAILABLE] Server was lost, please reconnect\r\n")) // it has ended anyway
+		r.write([]byte("* BYE [UNAVAILABLE] " + text + "\r\n")) // it has ended anyway
 	}
 }

@@ -142,6 +142,18 @@ func TestHangingNode(t *testing.T) {
 	}
 }
 
+// A login waits for a replica that is being started.
+func TestLoginWaits(t *testing.T) {
+	worker := startNode(t, fakeSession("worker"))
+	worker.stop()
+	s := startServer(t, func(o *Options) { o.Limits.LoginWait = patience }, worker.replica("worker"))
+	c := s.connect()
+	c.send("a login user1 pass1\r\n")
+	await(t, "the login to fail once", func() bool { return value(t, s.metrics.opens.WithLabelValues("worker", "failed")) > 0 })
+	worker.start()
+	c.expect("a OK")
+}
+
 // A node whose certificate is not the expected one is not used.
 func TestWrongNode(t *testing.T) {
 	node := startNode(t, fakeSession("w"))
@@ -311,15 +323,15 @@ func TestUnconfirmed(t *testing.T) {
 	confirm := func(n uint64, state string, continuation bool) error {
 		return u.confirm(&tunnel.Answer{Continuation: continuation, Checkpoint: &tunnel.Checkpoint{Consumed: n, State: []byte(state)}})
 	}
-	if !u.idle() || confirm(0, "s0", false) != nil {
+	if !u.movable() || confirm(0, "s0", false) != nil {
 		t.Fatal("not idle at the beginning")
 	}
 	u.add([]byte("abc"))
 	u.add([]byte("def"))
-	if u.idle() || string(u.kept) != "abcdef" {
+	if u.movable() || string(u.kept) != "abcdef" {
 		t.Errorf("%q", u.kept)
 	}
-	if err := confirm(2, "s1", true); err != nil || string(u.kept) != "cdef" || !u.idle() {
+	if err := confirm(2, "s1", true); err != nil || string(u.kept) != "cdef" || !u.movable() {
 		t.Errorf("%q, %v", u.kept, err)
 	}
 	if err := confirm(6, "", false); err != nil || len(u.kept) > 0 || string(u.state) != "s1" || u.confirmed != 6 {
@@ -330,7 +342,7 @@ func TestUnconfirmed(t *testing.T) {
 	}
 	u.add(make([]byte, maxUnconfirmed))
 	u.add([]byte("x"))
-	if !u.lost || u.kept != nil || u.idle() {
+	if !u.lost || u.kept != nil || u.closeIdle() {
 		t.Errorf("kept %d bytes", len(u.kept))
 	}
 	if err := confirm(100, "", false); err != nil || !u.lost {
@@ -342,6 +354,21 @@ func TestUnconfirmed(t *testing.T) {
 	u.add([]byte("y"))
 	if string(u.kept) != "y" {
 		t.Errorf("%q", u.kept)
+	}
+}
+
+// Of a client that is sent away nothing more is taken, so that it can say it again;
+// one that waits for something is not sent away.
+func TestSentAway(t *testing.T) {
+	u := unconfirmed{chunks: new(chunks)}
+	if !u.add([]byte("a noop\r\n")) || u.closeIdle() || !u.add([]byte("b noop\r\n")) {
+		t.Error("sent away while it waits for an answer")
+	}
+	if err := u.confirm(&tunnel.Answer{Checkpoint: &tunnel.Checkpoint{Consumed: 16}}); err != nil {
+		t.Fatal(err)
+	}
+	if !u.closeIdle() || u.add([]byte("c noop\r\n")) || u.total() != 16 {
+		t.Errorf("%d bytes passed on", u.total())
 	}
 }
 

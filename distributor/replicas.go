@@ -47,6 +47,8 @@ type node struct {
 	client *tunnel.Client
 	up     atomic.Bool
 	health health
+
+	hastened atomic.Int64 // when it was dialled out of turn, ns of Unix time
 }
 
 func newReplicas(ctx context.Context, opts Options, moving func(*node, string)) *replicas {
@@ -141,6 +143,45 @@ type opened struct {
 func (o *opened) end() {
 	o.Abort()
 	o.cancel(nil)
+}
+
+const (
+	// comingRetry is when a login asks again that no replica could serve.
+	comingRetry = 100 * time.Millisecond
+	// hastenEvery is how often a node is dialled at most, because somebody waits for it.
+	hastenEvery = 100 * time.Millisecond
+)
+
+// openSoon is openFirst, but when no replica can open the session it waits for one,
+// for LoginWait: one that has just been started is there in a moment.
+func (r *replicas) openSoon(ctx context.Context, list []Replica, open *tunnel.Open) (*opened, error) {
+	patience, cancel := context.WithTimeout(ctx, r.opts.Limits.LoginWait)
+	defer cancel()
+	for {
+		session, err := r.openFirst(ctx, list, open)
+		if !errors.Is(err, errNoReplica) {
+			return session, err
+		}
+		r.hasten(list)
+		if !wait(patience, comingRetry) {
+			return nil, err
+		}
+	}
+}
+
+// hasten has nodes dialled now that are out of reach, rather than at the end of the
+// pause that follows an attempt in vain.
+func (r *replicas) hasten(list []Replica) {
+	for _, which := range list {
+		n, err := r.get(which)
+		if err != nil || n.up.Load() {
+			continue
+		}
+		now, last := time.Now().UnixNano(), n.hastened.Load()
+		if time.Duration(now-last) >= hastenEvery && n.hastened.CompareAndSwap(last, now) {
+			n.conn.ResetConnectBackoff()
+		}
+	}
 }
 
 // openFirst opens a session on the first replica that can. The error is errNoRoute,

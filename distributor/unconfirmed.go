@@ -27,6 +27,7 @@ type unconfirmed struct {
 	kept      []byte  // those from confirmed on, up to sent, large, or where they were lost
 	large     *upload // the command behind kept that is not kept; nil: none
 	lost      bool    // there were too many to be kept
+	closed    bool    // no more are taken
 	asked     bool    // the session waits for its client, inside a command
 	continued uint32  // continuation requests since confirmed
 
@@ -35,12 +36,22 @@ type unconfirmed struct {
 	parts  []*chunk // that state refers to
 }
 
-// add notes bytes before they are sent.
-func (u *unconfirmed) add(p []byte) {
+// add notes bytes before they are sent. It reports false if they are not to be:
+// after closeIdle.
+func (u *unconfirmed) add(p []byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.closed {
+		return false
+	}
 	u.sent += uint64(len(p))
 	u.asked = false
+	u.keep(p)
+	return true
+}
+
+// keep keeps bytes for another replica.
+func (u *unconfirmed) keep(p []byte) {
 	if u.lost {
 		return
 	}
@@ -178,12 +189,15 @@ func (u *unconfirmed) rest() (p []byte, ok bool) {
 	return u.kept, !u.lost && u.large == nil
 }
 
-// idle reports whether the client waits for nothing: it was answered
-// everything, or is itself waited for (IDLE, a literal).
-func (u *unconfirmed) idle() bool {
+// closeIdle reports whether the client waits for nothing: it was answered
+// everything, or is itself waited for (IDLE, a literal). If so nothing more is
+// passed on, so that what it says before it has read the BYE is not done either,
+// and can be said again elsewhere.
+func (u *unconfirmed) closeIdle() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.asked || u.confirmed == u.sent
+	u.closed = u.closed || u.asked || u.confirmed == u.sent
+	return u.closed
 }
 
 // movable reports whether the session can be moved without anybody noticing: the
