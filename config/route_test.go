@@ -76,6 +76,14 @@ func TestCheckTogether(t *testing.T) {
 	if err := CheckTogether(eu, parse("us.toml", us)); err != nil {
 		t.Errorf("two regions that agree: %v", err)
 	}
+	second := strings.Replace(region, `Name = "eu-distributor"`, `Name = "eu-distributor-2"`, 1)
+	if err := CheckTogether(eu, parse("us.toml", us), parse("eu-2.toml", second)); err != nil {
+		t.Errorf("two distributors of a region: %v", err)
+	}
+	elsewhere := strings.ReplaceAll(second, ":20001", ":20002")
+	if err := CheckTogether(eu, parse("eu-2.toml", elsewhere)); err == nil || !strings.Contains(err.Error(), "the name of Workers.worker-1 in eu.toml too") {
+		t.Errorf("two workers of one name: %v", err)
+	}
 	for _, test := range []struct{ old, new, want string }{
 		{"Slot = 2", "Slot = 1", "us.toml: Workers.worker-1.Slot = 1: the slot of eu.toml: Workers.worker-1 too"},
 		{"UserEnd = 1000", "UserEnd = 999", "us.toml: Workers.worker-1 = 1-999: users of subnet-1; eu.toml: Workers.worker-1 has 1-1000: make them equal"},

@@ -4,8 +4,9 @@ import "slices"
 
 // CheckTogether compares files of several regions that share a CA: what their
 // nodes would refuse each other for when they connect is found before. Each
-// file must be valid by itself. The error is an [*Error] whose keys begin with
-// the path of the file.
+// file must be valid by itself. Two files of one region, for two distributors, have the
+// same workers, which must be equal. The error is an [*Error] whose keys begin with the
+// path of the file.
 func CheckTogether(configs ...*Config) error {
 	p := &problems{path: "configurations compared"}
 	for i, a := range configs {
@@ -34,18 +35,33 @@ func compareIMAP(p *problems, a, b *Config) {
 }
 
 // compareNames finds names that two nodes have. Storage is one node that may
-// be in every file.
+// be in every file, and a worker with the same addresses is the same one.
 func compareNames(p *problems, a, b *Config) {
 	if a.Distributor != nil && b.Distributor != nil && a.Distributor.Name == b.Distributor.Name {
 		p.add(a.Path+": Distributor.Name", a.Distributor.Name, "the name of %s's distributor too; give each its own", b.Path)
 	}
 	for _, w := range a.Workers {
 		for _, s := range b.sections() {
-			if w.Name == s.Name {
+			if w.Name == s.Name && !sameNode(w.section(), s) {
 				p.add(a.Path+": Workers."+w.Key+".Name", w.Name, "the name of %s in %s too; give each its own", s.key, b.Path)
 			}
 		}
 	}
+}
+
+// sameNode reports whether two sections of one name are of one node: it listens where
+// it does, and keeps what it keeps, in both files.
+func sameNode(a, b section) bool {
+	if a.Role != b.Role || a.ListenMailAddr != b.ListenMailAddr || a.PrometheusAddr != b.PrometheusAddr ||
+		a.DataRoot != b.DataRoot || len(a.Subnets) != len(b.Subnets) {
+		return false
+	}
+	for i, n := range a.Subnets {
+		if m := b.Subnets[i]; n.Name != m.Name || n.ListenSyncAddr != m.ListenSyncAddr {
+			return false
+		}
+	}
+	return true
 }
 
 func compareSubnets(p *problems, a, b *Config) {
