@@ -1,6 +1,7 @@
 package mailstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,10 +105,22 @@ func (s *Account) Subscribe(ctx context.Context, name string, on bool) error {
 	})
 }
 
+// orKnown prepares a change that may be impossible because its first attempt has
+// arrived since it was looked for.
+func (s *Account) orKnown(prepare func(*tx) ([]crdt.Payload, error)) func(*tx) ([]crdt.Payload, error) {
+	return func(t *tx) ([]crdt.Payload, error) {
+		p, err := prepare(t)
+		if err != nil {
+			err = cmp.Or(s.unknown(t), err)
+		}
+		return p, err
+	}
+}
+
 func (s *Account) named(ctx context.Context, what, name string, prepare func(*tx) ([]crdt.Payload, error)) error {
 	d, err := s.replayed(ctx, nil)
 	if d == nil && err == nil {
-		err = s.change(ctx, prepare, nil)
+		err = s.change(ctx, s.orKnown(prepare), nil)
 	}
 	if errors.Is(err, errKnown) {
 		return s.named(ctx, what, name, prepare)

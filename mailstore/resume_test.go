@@ -407,3 +407,31 @@ func TestFirstAttemptArrivesMeanwhile(t *testing.T) {
 		t.Errorf("%d messages", got)
 	}
 }
+
+// TestFirstCreateArrivesMeanwhile: the first attempt at a CREATE comes between the look
+// at what is recorded and the second one, which is not told that the mailbox exists.
+func TestFirstCreateArrivesMeanwhile(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	id := newSessionID()
+	sa := a.sessionAs(id)
+	sa.Command(7)
+	if err := sa.Create(ctxOf(t), "box", ""); err != nil {
+		t.Fatal(err)
+	}
+	sb := b.sessionAs(id)
+	sb.Command(7)
+	sb.Attempt(1)
+	b.pull(a) // after the look
+	if err := sb.change(ctxOf(t), sb.orKnown(func(x *tx) ([]crdt.Payload, error) {
+		return payload(x.site().PrepareCreate("box", ""))
+	}), nil); !errors.Is(err, errKnown) {
+		t.Errorf("made again: %v", err)
+	}
+	if err := sb.Create(ctxOf(t), "box", ""); err != nil {
+		t.Error(err)
+	}
+	sb.Command(8)
+	if err := sb.Create(ctxOf(t), "box", ""); !errors.Is(err, ErrAlreadyExists) {
+		t.Errorf("another CREATE: %v", err)
+	}
+}
