@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bufio"
+	"compress/flate"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -58,8 +60,27 @@ func (c *rawClient) line() string {
 	return strings.TrimRight(line, "\r\n")
 }
 
+// deflating compresses what is written (RFC 4978).
+type deflating struct {
+	io.ReadWriteCloser
+	to *flate.Writer
+}
+
+func (d deflating) Write(p []byte) (int, error) {
+	n, err := d.to.Write(p)
+	return n, errors.Join(err, d.to.Flush())
+}
+
+// compress has both directions compressed from here on.
+func (c *rawClient) compress() {
+	c.t.Helper()
+	to, err := flate.NewWriter(c.conn, flate.DefaultCompression)
+	do(c.t, "deflate", err)
+	c.conn, c.r = deflating{c.conn, to}, bufio.NewReader(flate.NewReader(c.r))
+}
+
 // script runs a conversation: "C: " sends a line, "C-: " a part of one, "S: " takes
-// a line that begins so, "S*: " takes lines up to one that does.
+// a line that begins so, "S*: " takes lines up to one that does. "DEFLATE:" compresses.
 func (c *rawClient) script(text string) {
 	c.t.Helper()
 	for line := range strings.Lines(text) {
@@ -70,6 +91,8 @@ func (c *rawClient) script(text string) {
 			c.send(what + "\r\n")
 		case "C-":
 			c.send(what)
+		case "DEFLATE":
+			c.compress()
 		case "S":
 			if got := c.line(); !strings.HasPrefix(got, what) {
 				c.t.Fatalf("got %.200q, want %q", got, what)
@@ -112,21 +135,25 @@ var sessionStates = []sessionState{
 	{"pipelining", "C: b SELECT BOX\nS*: b OK", "S*: e OK [APPENDUID\nS*: f OK\nS*: g OK", nil},
 	{"with QRESYNC", "C: b ENABLE QRESYNC\nS: * ENABLED\nS: b OK\nC: c SELECT BOX\nS*: c OK", "C: d UID STORE 1:* FLAGS.SILENT (\\Deleted)\nS*: d OK\n" +
 		"C: e EXPUNGE\nS: * VANISHED \nS*: e OK", nil},
+	{"with COMPRESS", "C: b COMPRESS DEFLATE\nS: b OK\nDEFLATE:\nC: c SELECT BOX\nS*: c OK\nC: d FETCH 1 BODY.PEEK[]\nS*: d OK\nC: e IDLE\nS: + idling",
+		"OTHER\nS: * 4 EXISTS\nS: * 4 RECENT\nC: DONE\nS: e OK\nC: f FETCH 3:4 UID\nS: * 3 FETCH\nS: * 4 FETCH\nS: f OK", nil},
 	{"with NOTIFY", "C: b NOTIFY SET (SELECTED (MessageNew MessageExpunge))\nS: b OK\nC: c SELECT BOX\nS*: c OK", "OTHER\nS*: * 4 EXISTS\nC: d NOOP\nS*: d OK", nil},
 }
 
 // faults are the ways in which a worker is lost, and comes back.
 var faults = []struct {
 	name       string
-	lose, back func(*testing.T, *cluster.Node)
+	lose, back func(*testing.T, *cluster.Cluster, *cluster.Node)
 }{
-	{"SIGKILL", func(_ *testing.T, n *cluster.Node) { n.Kill() }, restart},
-	{"SIGTERM", func(t *testing.T, n *cluster.Node) { do(t, "SIGTERM", n.Signal(syscall.SIGTERM)) }, restart},
-	{"SIGSTOP", func(t *testing.T, n *cluster.Node) { do(t, "SIGSTOP", n.Pause()) },
-		func(t *testing.T, n *cluster.Node) { do(t, "SIGCONT", n.Resume()) }},
+	{"SIGKILL", func(_ *testing.T, _ *cluster.Cluster, n *cluster.Node) { n.Kill() }, restart},
+	{"SIGTERM", func(t *testing.T, _ *cluster.Cluster, n *cluster.Node) { do(t, "SIGTERM", n.Signal(syscall.SIGTERM)) }, restart},
+	{"SIGSTOP", func(t *testing.T, _ *cluster.Cluster, n *cluster.Node) { do(t, "SIGSTOP", n.Pause()) },
+		func(t *testing.T, _ *cluster.Cluster, n *cluster.Node) { do(t, "SIGCONT", n.Resume()) }},
+	{"network cut", func(_ *testing.T, c *cluster.Cluster, n *cluster.Node) { c.Network.Partition(n.Name, "") },
+		func(_ *testing.T, c *cluster.Cluster, _ *cluster.Node) { c.Network.Heal() }},
 }
 
-func restart(t *testing.T, n *cluster.Node) {
+func restart(t *testing.T, _ *cluster.Cluster, n *cluster.Node) {
 	t.Helper()
 	n.Kill() // it may be on its way out
 	do(t, "start", n.Restart(timeout(t, readyTime)))
@@ -135,7 +162,7 @@ func restart(t *testing.T, n *cluster.Node) {
 // TestSessionsSurvive loses the worker under sessions in every state. Their clients
 // notice nothing, and find afterwards what they did, once.
 func TestSessionsSurvive(t *testing.T) {
-	c := ownCluster(t, cluster.Options{})
+	c := ownCluster(t, cluster.Options{WAN: true, Fronts: true})
 	for f, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
 			awaitWell(t, c, c.EU, c.EU.Worker)
@@ -151,7 +178,7 @@ func TestSessionsSurvive(t *testing.T) {
 			}
 			long := longFetch(t, c, 15)
 			upload := largeUpload(t, c, 16, fmt.Sprintf("f%d", f))
-			fault.lose(t, c.EU.Worker)
+			fault.lose(t, c, c.EU.Worker)
 			for i, state := range sessionStates {
 				if state.name == "pipelining" {
 					clients[i].send("c NOOP\r\nd CREATE " + boxes[i] + ".x\r\ne APPEND " + boxes[i] + ".x {14+}\r\nSubject: z\r\n\r\n\r\n" +
@@ -163,7 +190,7 @@ func TestSessionsSurvive(t *testing.T) {
 			}
 			upload()
 			long()
-			fault.back(t, c.EU.Worker)
+			fault.back(t, c, c.EU.Worker)
 		})
 	}
 	text, err := c.EU.Distributor.Metrics(timeout(t, time.Minute))
@@ -328,6 +355,24 @@ func TestFailoverUnderLoad(t *testing.T) {
 	}
 	var text strings.Builder
 	if r.Write(&text); r.Failed() || r.Stored == 0 {
+		t.Error(text.String())
+	}
+	t.Log(text.String())
+}
+
+// TestRollingRestartOfEverything restarts all nodes of both regions under load, the
+// distributors too, of which each region has two. Their clients are sent away and go on
+// at the other one.
+func TestRollingRestartOfEverything(t *testing.T) {
+	c := ownCluster(t, survival.System(survival.Rolling))
+	r, err := survival.On(timeout(t, 4*time.Minute), c, survival.Options{
+		Fault: survival.Rolling, Sessions: 20, Time: loadTime(t, 20*time.Second), Every: time.Second, Think: 20 * time.Millisecond, Seed: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if r.Write(&text); r.Failed() || r.Stored == 0 || r.Farewells == 0 {
 		t.Error(text.String())
 	}
 	t.Log(text.String())

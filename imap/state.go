@@ -71,6 +71,9 @@ func NameOf(data []byte) (name [ChunkName]byte) {
 // checkpoint returns the point up to which the client was answered. The state
 // is in it only when it has changed.
 func (s *session) checkpoint() Checkpoint {
+	if !keepsCheckpoints {
+		return Checkpoint{Consumed: s.consumed}
+	}
 	p := Checkpoint{Consumed: s.consumed, Vector: s.account.Vector()}
 	if s.stateDirty == stateSame {
 		return p

@@ -64,6 +64,8 @@ type Conn struct {
 	// Unsolicited, when set, sees every untagged response of any command.
 	Unsolicited func(*Response)
 
+	bye string // the text of a BYE
+
 	// BytesIn counts what came in, before TLS.
 	BytesIn int64
 }
@@ -157,6 +159,8 @@ func (c *Conn) untagged(r *Response) {
 		c.takeCaps(r)
 	case "OK":
 		c.untaggedOK(r)
+	case "BYE":
+		c.bye = string(r.Rest)
 	}
 	if c.Unsolicited != nil {
 		c.Unsolicited(r)
@@ -224,6 +228,25 @@ func (c *Conn) tagged(r *Response) (*Response, error) {
 		return r, &StatusError{r.Name, string(r.Rest)}
 	}
 	return nil, fmt.Errorf("imapc: bad tagged response: %s", r.Text())
+}
+
+// farewellTime is how long Farewell waits for what has come already.
+const farewellTime = time.Second
+
+// Farewell returns, after an error, the text of the BYE with which the server has
+// ended the connection; "" if there was none.
+func (c *Conn) Farewell() string {
+	c.nc.SetDeadline(time.Now().Add(farewellTime))
+	for c.bye == "" {
+		r, err := c.r.Next()
+		if err != nil {
+			break
+		}
+		if r.Tag == "*" {
+			c.untagged(r)
+		}
+	}
+	return c.bye
 }
 
 // Do sends one command and waits for its end. on, when set, sees the untagged

@@ -38,6 +38,10 @@ type Options struct {
 	// WAN puts a link of package wan, without delay or limit at first, between
 	// any two nodes that replicate; see [Cluster.Network].
 	WAN bool
+	// Fronts puts such links between the distributors and the nodes that keep mail.
+	Fronts bool
+	// Distributors is how many each region has, one if 0.
+	Distributors int
 	// Ack are lines for every node that keeps mail, as "AckPeers = 2".
 	Ack string
 	// Replication are lines of that section for every region.
@@ -50,7 +54,14 @@ type Region struct {
 	Config      string // path of the configuration file
 	Distributor *Node
 	Worker      *Node
-	IMAP        string // address for mail clients
+	IMAP        string  // address for mail clients
+	Fronts      []Front // all distributors, the one above first
+}
+
+// Front is a distributor and its address for mail clients.
+type Front struct {
+	*Node
+	IMAP string
 }
 
 // Cluster is a system of five processes. Its methods are not for concurrent use;
@@ -61,8 +72,9 @@ type Cluster struct {
 	EU, US  *Region
 	AP      *Region // nil before AddRegion
 	Storage *Node
-	// Network has the links between eu-worker-1, us-worker-1 and storage; none
-	// without [Options].WAN.
+	// Network has the links between eu-worker-1, us-worker-1 and storage with
+	// [Options].WAN, and those to them from eu-distributor, eu-distributor-2 and so
+	// on with [Options].Fronts.
 	Network wan.Network
 
 	binaries *Binaries
@@ -95,15 +107,31 @@ func New(ctx context.Context, dir string, o Options) (_ *Cluster, err error) {
 	}
 	c.env = o.Env
 	c.EU, c.US = c.region(regions[0], o.Env), c.region(regions[1], o.Env)
+	for _, f := range c.files[len(regions):] {
+		r := c.EU
+		if f.Region == c.US.Name {
+			r = c.US
+		}
+		r.Fronts = append(r.Fronts, c.front(f, o.Env))
+	}
 	c.Storage = c.node("storage", c.EU.Config, regions[0].Addr("storage-http"), o.Env, "-storage")
 	return c, nil
 }
 
 func (c *Cluster) region(f regionFile, env map[string]string) *Region {
-	r := &Region{Name: f.Region, Config: c.configPath(f.Region), IMAP: f.Addr("imap")}
-	r.Distributor = c.node(f.Region+"-distributor", r.Config, f.Addr("distributor-http"), env, "-distributor")
+	first := c.front(f, env)
+	r := &Region{Name: f.Region, Config: filepath.Join(c.Dir, f.file()), IMAP: first.IMAP, Distributor: first.Node, Fronts: []Front{first}}
 	r.Worker = c.node(f.Region+"-worker-1", r.Config, f.Addr("worker-http"), env, "-worker", "worker-1")
 	return r
+}
+
+// front makes the distributor of a file.
+func (c *Cluster) front(f regionFile, env map[string]string) Front {
+	config := filepath.Join(c.Dir, f.file())
+	return Front{
+		Node: c.node(f.Region+"-distributor"+f.Front(), config, f.FrontAddr("distributor-http"), env, "-distributor"),
+		IMAP: f.FrontAddr("imap"),
+	}
 }
 
 func (c *Cluster) node(name, config, http string, env map[string]string, role ...string) *Node {
@@ -116,13 +144,11 @@ func (c *Cluster) node(name, config, http string, env map[string]string, role ..
 	return n
 }
 
-func (c *Cluster) configPath(region string) string { return filepath.Join(c.Dir, region+".toml") }
-
 // makeCertificates runs pluto-pki as the README says.
 func (c *Cluster) makeCertificates(ctx context.Context) error {
 	args := []string{"-dir", "private", "-public", "localhost,127.0.0.1"}
 	for _, f := range c.files {
-		args = append(args, "-config", f.Region+".toml")
+		args = append(args, "-config", f.file())
 	}
 	cmd := exec.CommandContext(ctx, c.binaries.PKI, args...)
 	cmd.Dir = c.Dir
@@ -134,9 +160,18 @@ func (c *Cluster) makeCertificates(ctx context.Context) error {
 
 // Nodes returns all nodes.
 func (c *Cluster) Nodes() []*Node {
-	list := []*Node{c.Storage, c.EU.Worker, c.US.Worker, c.EU.Distributor, c.US.Distributor}
+	list := []*Node{c.Storage}
+	regions := []*Region{c.EU, c.US}
 	if c.AP != nil {
-		list = append(list, c.AP.Worker, c.AP.Distributor)
+		regions = append(regions, c.AP)
+	}
+	for _, r := range regions {
+		list = append(list, r.Worker)
+	}
+	for _, r := range regions {
+		for _, f := range r.Fronts {
+			list = append(list, f.Node)
+		}
 	}
 	return list
 }
@@ -228,7 +263,7 @@ func User(n int) (name, password string) {
 	return fmt.Sprintf("user%d", n), fmt.Sprintf("pass%d", n)
 }
 
-// Target returns a region's front for package bench.
+// Target returns a region's first front for package bench.
 func (c *Cluster) Target(r *Region) (bench.Target, error) {
 	cfg, err := c.TLS()
 	return bench.Target{Addr: r.IMAP, TLS: cfg}, err

@@ -22,6 +22,39 @@ type regionFile struct {
 	Replication string
 	ports       map[string]string
 	links       map[[2]string]string // where a node connects to another to replicate; nil: where that listens
+	mails       map[[2]string]string // where a distributor opens sessions of a node; nil: where that listens
+	front       int                  // which distributor of the region the file is for, from 0
+}
+
+// Front is what tells the names of a region's further distributors from the first one's.
+func (r regionFile) Front() string {
+	if r.front == 0 {
+		return ""
+	}
+	return fmt.Sprintf("-%d", r.front+1)
+}
+
+// file is the name of the configuration.
+func (r regionFile) file() string { return r.Region + r.Front() + ".toml" }
+
+// FrontAddr returns an address of the file's own distributor.
+func (r regionFile) FrontAddr(service string) string { return r.ports[r.Region+"-"+service+r.Front()] }
+
+// MailAddr returns where the file's distributor opens sessions of a node.
+func (r regionFile) MailAddr(node string) string {
+	if addr, ok := r.mails[[2]string{r.Region + "-distributor" + r.Front(), node}]; ok {
+		return addr
+	}
+	return r.ports[mailService(node)]
+}
+
+// mailService names the port on which a node takes sessions.
+func mailService(node string) string {
+	region, ok := strings.CutSuffix(node, "-worker-1")
+	if !ok {
+		return "storage-mail"
+	}
+	return region + "-worker-mail"
 }
 
 // Addr returns the region's address of a service; storage belongs to no region.
@@ -31,9 +64,6 @@ func (r regionFile) Addr(service string) string {
 	}
 	return r.ports[r.Region+"-"+service]
 }
-
-// OtherAddr returns another region's address of a service.
-func (r regionFile) OtherAddr(other, service string) string { return r.ports[other+"-"+service] }
 
 // SyncAddr returns where a node connects to another to replicate.
 func (r regionFile) SyncAddr(from, to string) string {
@@ -64,14 +94,14 @@ HierarchySeparator = "{{.Separator}}"
 {{.Replication}}
 
 [Distributor]
-Name = "{{.Region}}-distributor"
-PublicMailAddr = "{{.Addr "imap"}}"
-ListenMailAddr = "{{.Addr "imap"}}"
-PrometheusAddr = "{{.Addr "distributor-http"}}"
+Name = "{{.Region}}-distributor{{.Front}}"
+PublicMailAddr = "{{.FrontAddr "imap"}}"
+ListenMailAddr = "{{.FrontAddr "imap"}}"
+PrometheusAddr = "{{.FrontAddr "distributor-http"}}"
 PublicCertLoc = "private/public-distributor-cert.pem"
 PublicKeyLoc = "private/public-distributor-key.pem"
-InternalCertLoc = "private/internal-{{.Region}}-distributor-cert.pem"
-InternalKeyLoc = "private/internal-{{.Region}}-distributor-key.pem"
+InternalCertLoc = "private/internal-{{.Region}}-distributor{{.Front}}-cert.pem"
+InternalKeyLoc = "private/internal-{{.Region}}-distributor{{.Front}}-key.pem"
 AuthAdapter = "AuthFile"
 
     [Distributor.AuthFile]
@@ -80,7 +110,7 @@ AuthAdapter = "AuthFile"
 
 [Workers.worker-1]
 Name = "{{.Region}}-worker-1"
-PublicMailAddr = "{{.Addr "worker-mail"}}"
+PublicMailAddr = "{{.MailAddr (print .Region "-worker-1")}}"
 ListenMailAddr = "{{.Addr "worker-mail"}}"
 PublicSyncAddr = "{{.Addr "worker-sync"}}"
 ListenSyncAddr = "{{.Addr "worker-sync"}}"
@@ -101,15 +131,15 @@ DataRoot = "data/{{.Region}}-worker-1"
 
     [Workers.worker-1.Failover]
 {{- if not .HasStorage}}
-    storage = "{{.Addr "storage-mail"}}"
+    storage = "{{.MailAddr "storage"}}"
 {{- end}}
 {{- range .Others}}
-    {{.}}-worker-1 = "{{$.OtherAddr . "worker-mail"}}"
+    {{.}}-worker-1 = "{{$.MailAddr (print . "-worker-1")}}"
 {{- end}}
 {{if .HasStorage}}
 [Storage]
 Name = "storage"
-PublicMailAddr = "{{.Addr "storage-mail"}}"
+PublicMailAddr = "{{.MailAddr "storage"}}"
 ListenMailAddr = "{{.Addr "storage-mail"}}"
 PrometheusAddr = "{{.Addr "storage-http"}}"
 CertLoc = "private/internal-storage-cert.pem"
@@ -131,14 +161,24 @@ DataRoot = "data/storage"
 
 // configure writes users.txt, eu.toml and us.toml.
 func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
-	if c.ports, err = freePorts("storage-mail", "storage-sync", "storage-http", "eu", "us"); err != nil {
+	names := []string{"storage-mail", "storage-sync", "storage-http", "eu", "us"}
+	for _, region := range names[3:] {
+		for n := 2; n <= o.Distributors; n++ {
+			names = append(names, fmt.Sprintf("%s-imap-%d", region, n), fmt.Sprintf("%s-distributor-http-%d", region, n))
+		}
+	}
+	if c.ports, err = freePorts(names...); err != nil {
 		return regions, err
 	}
 	links, err := c.connect(o)
 	if err != nil {
 		return regions, err
 	}
-	common := regionFile{Separator: o.Separator, Users: Users, Ack: o.Ack, Replication: o.Replication, ports: c.ports, links: links}
+	mails, err := c.connectFronts(o)
+	if err != nil {
+		return regions, err
+	}
+	common := regionFile{mails: mails, Separator: o.Separator, Users: Users, Ack: o.Ack, Replication: o.Replication, ports: c.ports, links: links}
 	regions = [2]regionFile{common, common}
 	regions[0].Region, regions[0].Others, regions[0].Slot, regions[0].HasStorage = "eu", []string{"us"}, 1, true
 	regions[1].Region, regions[1].Others, regions[1].Slot = "us", []string{"eu"}, 2
@@ -150,7 +190,13 @@ func (c *Cluster) configure(o Options) (regions [2]regionFile, err error) {
 	if err := os.WriteFile(filepath.Join(c.Dir, "users.txt"), []byte(users.String()), 0o600); err != nil {
 		return regions, err
 	}
-	c.files = regions[:]
+	c.files = append(c.files, regions[:]...)
+	for n := 1; n < o.Distributors; n++ {
+		for _, r := range regions {
+			r.front = n
+			c.files = append(c.files, r)
+		}
+	}
 	return regions, c.writeConfigs()
 }
 
@@ -161,7 +207,7 @@ func (c *Cluster) writeConfigs() error {
 		if err := configTemplate.Execute(&text, r); err != nil {
 			return err
 		}
-		if err := os.WriteFile(c.configPath(r.Region), []byte(text.String()), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(c.Dir, r.file()), []byte(text.String()), 0o600); err != nil {
 			return err
 		}
 	}
@@ -181,7 +227,9 @@ func (c *Cluster) addRegion() (regionFile, error) {
 	r := c.files[1]
 	r.Region, r.Others, r.Slot = third, nil, 4
 	for i := range c.files {
-		r.Others = append(r.Others, c.files[i].Region)
+		if c.files[i].front == 0 {
+			r.Others = append(r.Others, c.files[i].Region)
+		}
 		c.files[i].Others = append(c.files[i].Others, third)
 	}
 	c.files = append(c.files, r)
@@ -207,6 +255,25 @@ func (c *Cluster) connect(o Options) (links map[[2]string]string, err error) {
 		}
 	}
 	return links, nil
+}
+
+// connectFronts puts links between the distributors and the nodes that keep mail.
+func (c *Cluster) connectFronts(o Options) (mails map[[2]string]string, err error) {
+	if !o.Fronts {
+		return nil, nil
+	}
+	mails = map[[2]string]string{}
+	for _, region := range []string{"eu", "us"} {
+		for n := range max(o.Distributors, 1) {
+			from := region + "-distributor" + regionFile{front: n}.Front()
+			for to := range syncService {
+				if mails[[2]string{from, to}], err = c.Network.Add(from, to, "127.0.0.2:0", c.ports[mailService(to)]); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return mails, nil
 }
 
 // Ports are drawn from below the range that systems take for outgoing

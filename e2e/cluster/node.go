@@ -70,6 +70,13 @@ func (n *Node) running() bool {
 	}
 }
 
+// UseProgram has the node run another pluto when it is started next.
+func (n *Node) UseProgram(path string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.path = path
+}
+
 // Command returns the node's command, to be run once more beside the process of
 // Start, with an output of its own.
 func (n *Node) Command(ctx context.Context) *exec.Cmd {

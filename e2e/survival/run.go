@@ -1,13 +1,17 @@
 package survival
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-pluto/pluto/bench"
@@ -18,8 +22,12 @@ import (
 const (
 	Kill    = "kill"    // SIGKILL, started again soon
 	Stop    = "stop"    // SIGSTOP for a while
-	Rolling = "rolling" // SIGTERM and start, one node after the other
+	Cut     = "cut"     // cut off from all others and from the distributors for a while
+	Rolling = "rolling" // SIGTERM and start, one node after the other, distributors too
 )
+
+// Faults are all of them.
+var Faults = []string{Kill, Stop, Cut, Rolling}
 
 // Options are those of [Run].
 type Options struct {
@@ -29,17 +37,32 @@ type Options struct {
 	Every    time.Duration // from one to the next
 	Think    time.Duration // between the commands of a session, on average
 	Seed     uint64
+	Dir      string    // where the system's files are left; "": they are removed
 	Progress io.Writer // what happens, may be nil
+}
+
+// System returns what kind of system [On] needs for a fault.
+func System(fault string) cluster.Options {
+	switch fault {
+	case Cut:
+		return cluster.Options{WAN: true, Fronts: true}
+	case Rolling:
+		return cluster.Options{Distributors: 2}
+	}
+	return cluster.Options{}
 }
 
 // Report is what a run has found.
 type Report struct {
-	Faults   int
-	Commands int
-	Stored   int             // numbered messages that were acknowledged
-	Errors   []string        // what clients saw that they should not have
-	Wrong    []string        // what differs from what was acknowledged
-	Pauses   []time.Duration // of each working session at each fault, sorted
+	Faults    int
+	Hit       int // sessions that were at the node of each fault, in all
+	Commands  int
+	Stored    int             // numbered messages that were acknowledged
+	Farewells int             // clients that a distributor sent away, as it stopped, and that went on at another
+	Errors    []string        // what clients saw that they should not have
+	Wrong     []string        // what differs from what was acknowledged
+	Pauses    []time.Duration // of each working session at each fault, sorted
+	Slowest   []string        // what the longest of them were
 }
 
 // Failed reports whether anybody could have noticed anything.
@@ -55,9 +78,15 @@ func (r *Report) Pause(p float64) time.Duration {
 
 // Write writes the report for people.
 func (r *Report) Write(w io.Writer) {
-	fmt.Fprintf(w, "%d faults, %d commands, %d messages acknowledged\n", r.Faults, r.Commands, r.Stored)
+	fmt.Fprintf(w, "%d faults, which hit %d sessions; %d commands, %d messages acknowledged\n", r.Faults, r.Hit, r.Commands, r.Stored)
+	if r.Farewells > 0 {
+		fmt.Fprintf(w, "sent away by a distributor that stopped, and gone on at another: %d\n", r.Farewells)
+	}
 	fmt.Fprintf(w, "pause of a session at a fault: median %v, p99 %v, longest %v (%d of them)\n",
 		r.Pause(.5).Round(time.Millisecond), r.Pause(.99).Round(time.Millisecond), r.Pause(1).Round(time.Millisecond), len(r.Pauses))
+	for _, s := range r.Slowest {
+		fmt.Fprintln(w, "  ", s)
+	}
 	fmt.Fprintf(w, "errors seen by clients: %d; lost, doubled or otherwise wrong: %d\n", len(r.Errors), len(r.Wrong))
 	for _, e := range append(slices.Clone(r.Errors), r.Wrong...) {
 		fmt.Fprintln(w, "  ", e)
@@ -65,16 +94,20 @@ func (r *Report) Write(w io.Writer) {
 }
 
 // Run makes a system, loses its nodes under its clients' sessions, and reports.
-func Run(ctx context.Context, o Options) (*Report, error) {
-	if o.Sessions < 2 || o.Every <= 0 || !slices.Contains([]string{Kill, Stop, Rolling}, o.Fault) {
+func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	if o.Sessions < 2 || o.Every <= 0 || !slices.Contains(Faults, o.Fault) {
 		return nil, fmt.Errorf("failover: numbers out of range: %+v", o)
 	}
-	dir, err := os.MkdirTemp("", "pluto-failover-")
-	if err != nil {
+	dir := o.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "pluto-failover-"); err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	c, err := cluster.New(ctx, dir, cluster.Options{})
+	c, err := cluster.New(ctx, dir, System(o.Fault))
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +118,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return On(ctx, c, o)
 }
 
-// On is Run on a system that is there.
+// On is Run on a system that is there, of the kind that [System] says.
 func On(ctx context.Context, c *cluster.Cluster, o Options) (*Report, error) {
-	target, err := c.Target(c.EU)
-	if err != nil {
+	r := &run{ctx: ctx, o: o, cluster: c}
+	if err := r.findFronts(); err != nil {
 		return nil, err
 	}
-	r := &run{o: o, cluster: c, target: target}
 	for i := range o.Sessions / 2 {
 		r.workers = append(r.workers, newWorker(r, i))
 	}
@@ -106,7 +138,7 @@ func On(ctx context.Context, c *cluster.Cluster, o Options) (*Report, error) {
 		running.Go(func() { w.work(working) })
 		running.Go(func() { w.idle(working) })
 	}
-	err = r.lose(ctx)
+	err := r.lose(ctx)
 	stop()
 	running.Wait()
 	if err != nil {
@@ -120,15 +152,38 @@ func On(ctx context.Context, c *cluster.Cluster, o Options) (*Report, error) {
 
 // run is a run under way.
 type run struct {
+	ctx     context.Context
 	o       Options
 	cluster *cluster.Cluster
-	target  bench.Target
+	fronts  [][]bench.Target // of each region that has clients
 	workers []*worker
+
+	farewells atomic.Int64
 
 	mu     sync.Mutex
 	faults []time.Time
+	hit    int
 	errors []string
 	wrong  []string
+}
+
+// findFronts finds where clients connect to: one distributor, or all of both regions
+// if those are restarted as well.
+func (r *run) findFronts() error {
+	target, err := r.cluster.Target(r.cluster.EU)
+	if r.o.Fault != Rolling {
+		r.fronts = [][]bench.Target{{target}}
+		return err
+	}
+	for _, region := range []*cluster.Region{r.cluster.EU, r.cluster.US} {
+		var list []bench.Target
+		for _, f := range region.Fronts {
+			target.Addr = f.IMAP
+			list = append(list, target)
+		}
+		r.fronts = append(r.fronts, list)
+	}
+	return err
 }
 
 func (r *run) connect(ctx context.Context) error {
@@ -153,11 +208,14 @@ func (r *run) close() {
 	}
 }
 
+// clock is how a moment is shown.
+const clock = "15:04:05.000"
+
 // seen notes what a client should not have seen.
 func (r *run) seen(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.errors = append(r.errors, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	r.errors = append(r.errors, time.Now().Format(clock+" ")+fmt.Sprintf(format, args...))
 }
 
 // differs notes what is not as it was acknowledged.
@@ -169,28 +227,70 @@ func (r *run) differs(format string, args ...any) {
 
 // lose loses one node after the other until the time is over.
 func (r *run) lose(ctx context.Context) error {
-	nodes := []*cluster.Node{r.cluster.EU.Worker, r.cluster.Storage}
-	if r.o.Fault == Rolling {
-		nodes = append(nodes, r.cluster.US.Worker)
-	}
 	end := time.Now().Add(r.o.Time)
 	for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
 		if err := sleep(ctx, r.o.Every/2); err != nil {
 			return err
 		}
-		node := nodes[n%len(nodes)]
-		if err := r.fault(ctx, node); err != nil {
-			return fmt.Errorf("%s %s: %w", r.o.Fault, node.Name, err)
+		node, sessions, err := r.victim(ctx, n)
+		if err != nil {
+			return err
 		}
 		if r.o.Progress != nil {
-			fmt.Fprintf(r.o.Progress, "%s %s\n", r.o.Fault, node.Name)
+			fmt.Fprintf(r.o.Progress, "%s %s %s with %d sessions\n", time.Now().Format(clock), r.o.Fault, node.Name, sessions)
+		}
+		r.hit += sessions
+		if err := r.fault(ctx, node); err != nil {
+			return fmt.Errorf("%s %s: %w", r.o.Fault, node.Name, err)
 		}
 	}
 	return sleep(ctx, r.o.Every/2)
 }
 
-// stopped is how long a stopped process does not run: longer than a lease.
-const stopped = 4 * time.Second
+// victim returns the node to be lost as the n-th, and how many sessions it has: that
+// which has most, or all in turn if they are restarted.
+func (r *run) victim(ctx context.Context, n int) (*cluster.Node, int, error) {
+	c := r.cluster
+	nodes := []*cluster.Node{c.EU.Worker, c.Storage, c.US.Worker}
+	has := make(map[*cluster.Node]int)
+	var fronts []cluster.Front
+	for i := range c.EU.Fronts {
+		fronts = append(fronts, c.EU.Fronts[i], c.US.Fronts[i])
+	}
+	for _, f := range fronts {
+		text, err := f.Metrics(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, node := range nodes {
+			at := gauge(text, fmt.Sprintf("pluto_distributor_replica_sessions{replica=%q}", node.Name))
+			has[node] += at
+			has[f.Node] += at
+		}
+	}
+	if r.o.Fault != Rolling {
+		node := slices.MaxFunc(nodes, func(a, b *cluster.Node) int { return has[a] - has[b] })
+		return node, has[node], nil
+	}
+	for _, f := range fronts {
+		nodes = append(nodes, f.Node)
+	}
+	node := nodes[n%len(nodes)]
+	return node, has[node], nil
+}
+
+// gauge finds a value in the text of /metrics; 0 if it is not there.
+func gauge(text, name string) (n int) {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			n, _ = strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	return n
+}
+
+// away is how long a process is stopped or cut off: longer than a lease.
+const away = 4 * time.Second
 
 // fault loses a node and has it back.
 func (r *run) fault(ctx context.Context, n *cluster.Node) error {
@@ -207,7 +307,13 @@ func (r *run) fault(ctx context.Context, n *cluster.Node) error {
 			return err
 		}
 		r.happened()
-		return errors.Join(sleep(ctx, stopped), n.Resume())
+		return errors.Join(sleep(ctx, away), n.Resume())
+	case Cut:
+		r.cluster.Network.Partition(n.Name, "")
+		r.happened()
+		err := sleep(ctx, away)
+		r.cluster.Network.Heal()
+		return err
 	}
 	r.happened()
 	if err := n.Stop(ctx); err != nil {
@@ -233,15 +339,30 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// slowest is how many of the longest pauses are told in detail.
+const slowest = 5
+
 func (r *run) report() *Report {
-	out := &Report{Faults: len(r.faults), Errors: r.errors, Wrong: r.wrong}
+	out := &Report{Faults: len(r.faults), Hit: r.hit, Farewells: int(r.farewells.Load()), Errors: r.errors, Wrong: r.wrong}
+	type pause struct {
+		time.Duration
+		what string
+	}
+	var pauses []pause
 	for _, w := range r.workers {
 		out.Commands += len(w.spans)
 		out.Stored += len(w.stored)
 		for _, at := range r.faults {
-			out.Pauses = append(out.Pauses, w.pauseAt(at))
+			took, what := w.pauseAt(at)
+			pauses = append(pauses, pause{took, what})
 		}
 	}
-	slices.Sort(out.Pauses)
+	slices.SortFunc(pauses, func(a, b pause) int { return cmp.Compare(a.Duration, b.Duration) })
+	for _, p := range pauses {
+		out.Pauses = append(out.Pauses, p.Duration)
+	}
+	for _, p := range pauses[max(0, len(pauses)-slowest):] {
+		out.Slowest = append(out.Slowest, fmt.Sprintf("%v: %s", p.Duration.Round(time.Millisecond), p.what))
+	}
 	return out
 }

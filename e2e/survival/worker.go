@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sort"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-pluto/pluto/bench"
@@ -21,12 +23,17 @@ const (
 // worker is a pair of clients of one user: one works, the other is in IDLE on the
 // mailbox in which the first one stores numbered messages.
 type worker struct {
-	run          *run
-	name         string
-	user         int
-	rng          *rand.Rand
-	conn, idling *imapc.Conn
-	idleTag      string
+	run      *run
+	name     string
+	user     int
+	rng      *rand.Rand
+	fronts   []bench.Target // of its region
+	front    atomic.Int32   // where it connects to next
+	conn     *imapc.Conn
+	selected string // in conn
+
+	mu     sync.Mutex // guards idling
+	idling *imapc.Conn
 
 	spans  []span
 	stored []string // subjects that were acknowledged
@@ -34,16 +41,28 @@ type worker struct {
 }
 
 // span is when a command was under way.
-type span struct{ from, to time.Time }
+type span struct {
+	what     string
+	from, to time.Time
+}
 
 func newWorker(r *run, i int) *worker {
-	return &worker{run: r, name: fmt.Sprintf("w%d", i), user: 1 + i%cluster.Users, rng: rand.New(rand.NewPCG(r.o.Seed, uint64(i)))}
+	return &worker{
+		run: r, name: fmt.Sprintf("w%d", i), user: 1 + i%cluster.Users, rng: rand.New(rand.NewPCG(r.o.Seed, uint64(i))),
+		fronts: r.fronts[i%len(r.fronts)],
+	}
 }
 
 func (w *worker) box() string { return w.name + "numbered" }
 
-func (w *worker) dial(ctx context.Context) (*imapc.Conn, error) {
-	conn, err := w.run.target.Dial(ctx)
+// dial connects to the front whose turn it is, or to another one if it does not answer.
+func (w *worker) dial(ctx context.Context) (conn *imapc.Conn, err error) {
+	for range w.fronts {
+		if conn, err = w.fronts[int(w.front.Load())%len(w.fronts)].Dial(ctx); err == nil {
+			break
+		}
+		w.front.Add(1)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,22 +82,68 @@ func (w *worker) connect(ctx context.Context) (err error) {
 	if _, err := w.conn.Do("CREATE "+w.box(), nil); err != nil {
 		return err
 	}
-	if w.idling, err = w.dial(ctx); err != nil {
+	return w.beginIdle(ctx)
+}
+
+// beginIdle connects the client that is in IDLE.
+func (w *worker) beginIdle(ctx context.Context) error {
+	conn, err := w.dial(ctx)
+	if err != nil {
 		return err
 	}
-	if err := w.idling.Select(w.box()); err != nil {
+	w.mu.Lock()
+	w.idling = conn
+	w.mu.Unlock()
+	if err := conn.Select(w.box()); err != nil {
 		return err
 	}
-	w.idleTag, err = w.idling.Idle()
+	if conn.Exists < w.shown {
+		w.run.seen("%s: SELECT tells of %d messages after %d", w.name, conn.Exists, w.shown)
+	}
+	w.shown = conn.Exists
+	_, err = conn.Idle()
 	return err
 }
 
 func (w *worker) close() {
-	for _, conn := range []*imapc.Conn{w.conn, w.idling} {
-		if conn != nil {
-			conn.Close()
-		}
+	if w.conn != nil {
+		w.conn.Close()
 	}
+	w.closeIdle()
+}
+
+func (w *worker) closeIdle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.idling != nil {
+		w.idling.Close()
+	}
+}
+
+// goodbye is what a client is told whose distributor stops: it may go on at another.
+const goodbye = "[UNAVAILABLE] Server is shutting down"
+
+// sentAway reports whether a connection has ended so. The next one is to another front.
+func (w *worker) sentAway(conn *imapc.Conn) bool {
+	if len(w.fronts) < 2 || conn.Farewell() != goodbye {
+		return false
+	}
+	w.run.farewells.Add(1)
+	w.front.Add(1)
+	return true
+}
+
+// reconnect goes on elsewhere, after sentAway, with what was selected.
+func (w *worker) reconnect() error {
+	w.conn.Close()
+	conn, err := w.dial(w.run.ctx)
+	if err != nil {
+		return fmt.Errorf("connect elsewhere: %w", err)
+	}
+	if w.conn = conn; w.selected == "" {
+		return nil
+	}
+	return w.conn.Select(w.selected)
 }
 
 // work does the workload until ctx ends, or the connection.
@@ -103,7 +168,13 @@ func (w *worker) work(ctx context.Context) {
 func (w *worker) timed(what string, f func() error) bool {
 	from := time.Now()
 	err := f()
-	w.spans = append(w.spans, span{from, time.Now()})
+	for err != nil && !imapc.IsStatus(err) && w.sentAway(w.conn) {
+		// It was not answered, so it was not done.
+		if err = w.reconnect(); err == nil {
+			err = f()
+		}
+	}
+	w.spans = append(w.spans, span{what, from, time.Now()})
 	if err != nil {
 		w.run.seen("%s: %s: %v", w.name, what, err)
 	}
@@ -112,7 +183,11 @@ func (w *worker) timed(what string, f func() error) bool {
 
 func (w *worker) step(st bench.Step) bool {
 	if st.Op != bench.OpAppend {
-		return w.timed(st.Op.String(), func() error { return st.Send(w.conn) })
+		ok := w.timed(st.Op.String(), func() error { return st.Send(w.conn) })
+		if st.Op == bench.OpSelect {
+			w.selected = st.Mailbox
+		}
+		return ok
 	}
 	m := bench.OpodisMessage(w.rng, bench.Lines{Min: 10, Max: 512, Length: 64})
 	return w.timed("APPEND", func() error {
@@ -138,6 +213,7 @@ func (w *worker) finish(model *bench.Session) bool {
 	if !w.timed("SELECT", func() error { return w.conn.Select("INBOX") }) {
 		return false
 	}
+	w.selected = "INBOX"
 	for name, want := range model.Messages() {
 		got := ""
 		ok := w.timed("STATUS", func() error {
@@ -163,12 +239,18 @@ const idleWait = time.Hour
 
 // idle takes what IDLE tells until ctx ends.
 func (w *worker) idle(ctx context.Context) {
-	defer context.AfterFunc(ctx, func() { w.idling.Close() })()
+	defer context.AfterFunc(ctx, w.closeIdle)()
 	for {
 		r, err := w.idling.IdleNext(idleWait)
 		switch {
 		case ctx.Err() != nil:
 			return
+		case (err != nil || r.Name == "BYE") && w.sentAway(w.idling):
+			w.closeIdle()
+			if err := w.beginIdle(ctx); err != nil && ctx.Err() == nil {
+				w.run.seen("%s: IDLE elsewhere: %v", w.name, err)
+				return
+			}
 		case err != nil:
 			w.run.seen("%s: IDLE: %v", w.name, err)
 			return
@@ -224,15 +306,16 @@ func (w *worker) check(ctx context.Context) {
 }
 
 // pauseAt returns how long the session had to wait because of what happened at a
-// moment: the rest of the command that was under way, or the next one.
-func (w *worker) pauseAt(at time.Time) time.Duration {
+// moment, and with what: the rest of the command that was under way, or the next one.
+func (w *worker) pauseAt(at time.Time) (time.Duration, string) {
 	i := sort.Search(len(w.spans), func(i int) bool { return w.spans[i].to.After(at) })
 	if i == len(w.spans) {
-		return 0
+		return 0, ""
 	}
 	s := w.spans[i]
-	if s.from.After(at) {
-		return s.to.Sub(s.from)
+	from := s.from
+	if at.After(from) {
+		from = at
 	}
-	return s.to.Sub(at)
+	return s.to.Sub(from), fmt.Sprintf("%s: %s at %s", w.name, s.what, from.Format(clock))
 }

@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-pluto/pluto/bench"
+	"github.com/go-pluto/pluto/e2e/cluster"
+)
+
+// What a session may cost the distributor that has a mailbox of 1,000 messages selected
+// and does nothing: memory of the process, all included.
+const (
+	maxSessionKiB   = 40
+	sessionMessages = 1000
+)
+
+// TestMemoryOfSessions measures what sessions cost their distributor.
+func TestMemoryOfSessions(t *testing.T) {
+	const users, each = 5, 40 // of one user there may be fifty
+	c := ownCluster(t, cluster.Options{})
+	message := []byte("Subject: x\r\n\r\ntext\r\n")
+	for user := 1; user <= users; user++ {
+		conn := dialUser(t, c, c.EU, user)
+		for range sessionMessages / 100 {
+			_, err := conn.AppendMulti("INBOX", "", slices.Repeat([][]byte{message}, 100), true)
+			do(t, "APPEND", err)
+		}
+		do(t, "LOGOUT", conn.Logout())
+	}
+	open := func(n int) {
+		t.Helper()
+		for i := range n {
+			do(t, "SELECT", dialUser(t, c, c.EU, 1+i%users).Select("INBOX"))
+		}
+	}
+	// What the first sessions bring with them is not of each.
+	open(users)
+	before := resident(t, c.EU.Distributor)
+	const n = users * (each - 1)
+	open(n)
+	kib := float64(resident(t, c.EU.Distributor)-before) / n / 1024
+	t.Logf("a session with %d messages selected: %.1f KiB (%d of them)", sessionMessages, kib, n)
+	if kib > maxSessionKiB {
+		t.Errorf("more than %d KiB", maxSessionKiB)
+	}
+}
+
+// resident returns the bytes of memory that a process has.
+func resident(t *testing.T, n *cluster.Node) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.PID()))
+	if err != nil {
+		t.Skipf("SKIPPED: no /proc here: %v", err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib * 1024
+}
+
+// TestCostOfCheckpoints measures what it costs that sessions survive: the CPU time of
+// worker and distributor for the mix "mixed" on 16 connections, beside that of binaries
+// without checkpoints (build tag nocheckpoints), in turn.
+// PLUTO_E2E_CHECKPOINTS says how often, and has it run at all.
+func TestCostOfCheckpoints(t *testing.T) {
+	rounds, err := strconv.Atoi(os.Getenv("PLUTO_E2E_CHECKPOINTS"))
+	if err != nil {
+		t.Skip("minutes of load: set PLUTO_E2E_CHECKPOINTS to the number of rounds")
+	}
+	cost := map[bool][]float64{}
+	for range rounds {
+		for _, without := range []bool{false, true} {
+			c := newCluster(t, cluster.Options{})
+			if without {
+				for _, n := range c.Nodes() {
+					n.UseProgram(withoutCheckpoints(t))
+				}
+			}
+			do(t, "start", c.Start(timeout(t, readyTime)))
+			cost[without] = append(cost[without], mixedCost(t, c))
+			do(t, "stop", c.Stop(timeout(t, time.Minute)))
+		}
+	}
+	var ratios []float64
+	for i, with := range cost[false] {
+		ratios = append(ratios, with/cost[true][i])
+	}
+	t.Logf("CPU ms for a command with checkpoints: %.3f, without: %.3f, ratios: %.3f", cost[false], cost[true], ratios)
+	slices.Sort(ratios)
+	t.Logf("median ratio: %.3f", ratios[len(ratios)/2])
+}
+
+// withoutCheckpoints builds a pluto whose sessions do not survive.
+func withoutCheckpoints(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pluto")
+	cmd := exec.CommandContext(timeout(t, 5*time.Minute), "go", "build", "-tags", "nocheckpoints", "-o", path, "github.com/go-pluto/pluto/cmd/pluto")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// mixedCost returns the milliseconds of CPU that worker and distributor take for a command.
+func mixedCost(t *testing.T, c *cluster.Cluster) float64 {
+	t.Helper()
+	r, err := bench.Closed(timeout(t, 5*time.Minute), bench.ClosedOptions{
+		Options: bench.Options{
+			Target: target(t, c, c.EU), Users: bench.Users{Name: "user%d", Password: "pass%d", First: 1, Last: 16},
+			Seed: 1, Size: bench.MessageSize{Median: 3000, Sigma: 1, Cap: 100000}, PIDs: []int{c.EU.Worker.PID(), c.EU.Distributor.PID()},
+		},
+		Conns: 16, Ops: 1500, Mix: "mixed", Prefill: 200, Page: 50, NoClean: true,
+	})
+	if err != nil || len(r.Errors) > 0 {
+		t.Fatal(err, r)
+	}
+	return r.Rows[0].Extra["server_cpu_ms_per_op"]
+}

@@ -1,0 +1,6 @@
+//go:build !nocheckpoints
+
+package imap
+
+// keepsCheckpoints says that sessions survive their replica.
+const keepsCheckpoints = true
