@@ -164,9 +164,9 @@ func (w *world) sync(c *client, i int, box MailboxID) (crdttest.Report, Floor) {
 	x.Take(answer)
 	// Not the replica's vector: while accounts are loaded it says less than this one has.
 	shows := w.reps[i].mem.account.Vector
-	// What a client from elsewhere has that is still to be loaded only a report of
-	// everything that it knows would take from it.
-	told := w.roaming || f.Own || !w.reps[i].loading.begun()
+	// What a client has from elsewhere that is still to be loaded here only a report
+	// of everything that it knows would take from it.
+	told := w.roaming && f == (Floor{}) || !w.reps[i].loading.begun()
 	if told && x.vec.LessEqual(shows) {
 		view := map[uint32]string{}
 		for u, text := range w.rows(i, box, 0) {
