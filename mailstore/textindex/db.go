@@ -164,7 +164,7 @@ func noCompression() *sstable.CompressionProfile { return sstable.NoCompression 
 func (d *DB) enter() (*pebble.DB, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.db == nil || d.closed || d.damaged {
+	if d.closed || d.damaged || d.db == nil { // whose it is while it is made anew
 		return nil, ErrUnavailable
 	}
 	d.users++
