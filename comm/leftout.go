@@ -1,15 +1,12 @@
 package comm
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/go-pluto/pluto/crdt"
@@ -146,14 +143,9 @@ func (s *sender) reload(id crdt.AccountID) error {
 		return err
 	}
 	defer done()
-	stream, err := c.client.Snapshot(ctx, &SnapshotRequest{Subnet: s.g.cfg.Subnet, Account: uint32(id)},
-		grpc.MaxCallRecvMsgSize(MaxPiece+1024))
+	next, err := s.pieces(ctx, c, id)
 	if err != nil {
-		return cause(ctx, err)
-	}
-	next := func() ([]byte, error) {
-		defer c.heard()
-		return s.nextPiece(ctx, stream)
+		return err
 	}
 	first, err := next() // before anything begins here: it may not be given
 	if err != nil {
@@ -167,21 +159,4 @@ func (s *sender) reload(id crdt.AccountID) error {
 		}
 		return next()
 	})
-}
-
-// nextPiece receives a piece of a snapshot; io.EOF behind the last one.
-func (s *sender) nextPiece(ctx context.Context, stream grpc.ServerStreamingClient[SnapshotPiece]) ([]byte, error) {
-	piece, err := stream.Recv()
-	if errors.Is(err, io.EOF) {
-		return nil, io.EOF
-	}
-	if err != nil {
-		return nil, cause(ctx, err)
-	}
-	data := piece.GetData()
-	s.cameLoaded(len(data))
-	if piece.GetEncoding() == Chunk_ZSTD {
-		return unpack(data, MaxPiece)
-	}
-	return data, nil
 }

@@ -307,13 +307,12 @@ func (s *sender) fetch(id crdt.AccountID) error {
 		return err
 	}
 	defer done()
-	stream, err := c.client.Snapshot(ctx, &SnapshotRequest{Subnet: s.g.cfg.Subnet, Account: uint32(id)},
-		grpc.MaxCallRecvMsgSize(MaxPiece+1024))
+	next, err := s.pieces(ctx, c, id)
 	if err != nil {
-		return cause(ctx, err)
+		return err
 	}
 	for {
-		data, err := s.nextPiece(ctx, stream)
+		data, err := next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -323,8 +322,33 @@ func (s *sender) fetch(id crdt.AccountID) error {
 		if err := s.g.load.snapshots.Feed(data); err != nil {
 			return err
 		}
-		c.heard()
 	}
+}
+
+// pieces asks for the snapshot of an account and returns what receives its pieces;
+// io.EOF behind the last one.
+func (s *sender) pieces(ctx context.Context, c takerCall, id crdt.AccountID) (next func() ([]byte, error), err error) {
+	stream, err := c.client.Snapshot(ctx, &SnapshotRequest{Subnet: s.g.cfg.Subnet, Account: uint32(id)},
+		grpc.MaxCallRecvMsgSize(MaxPiece+1024))
+	if err != nil {
+		return nil, cause(ctx, err)
+	}
+	return func() ([]byte, error) {
+		c.heard() // what was done with the last piece is not silence
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		if err != nil {
+			return nil, cause(ctx, err)
+		}
+		data := piece.GetData()
+		s.cameLoaded(len(data))
+		if piece.GetEncoding() == Chunk_ZSTD {
+			return unpack(data, MaxPiece)
+		}
+		return data, nil
+	}, nil
 }
 
 // cameLoaded counts bytes of snapshots and contents.

@@ -7,6 +7,15 @@ import (
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
+// Limits of ID (RFC 2971 section 3.3).
+const (
+	maxIDFields = 30
+	maxIDKey    = 30
+	maxIDValue  = 1024
+	maxIDKept   = 1024 // bytes passed on to the session
+)
+
+// identity answers ID. What the client said goes to the session as the
 // parenthesised list that it was.
 func (c *client) identity(cmd *wire.Command) (*identified, error) {
 	if err := cmd.SP(); err != nil {

@@ -179,15 +179,6 @@ func (c *client) logout(cmd *wire.Command) (*identified, error) {
 	return nil, errGoodbye
 }
 
-// Limits of ID (RFC 2971 section 3.3).
-const (
-	maxIDFields = 30
-	maxIDKey    = 30
-	maxIDValue  = 1024
-	maxIDKept   = 1024 // bytes passed on to the session
-)
-
-// identity answers ID. What the client said goes to the session as the
 // startTLS begins TLS (RFC 9051 section 6.2.1). A client that has already sent more
 // is not one that the words after the handshake can be trusted to come from: the
 // connection is closed.

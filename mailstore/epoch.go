@@ -3,7 +3,6 @@ package mailstore
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -92,32 +91,6 @@ func (r *Replica) setEpochs(f func(*epochs)) error {
 	}
 	r.epochs.epochs = next
 	return nil
-}
-
-// accountIDs lists the accounts of which there is anything here.
-func (r *Replica) accountIDs() ([]crdt.AccountID, error) {
-	if err := r.store.enter(); err != nil {
-		return nil, err
-	}
-	defer r.store.leave()
-	prefix := r.keys.kind(nil, spaceState, kindAccount)
-	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
-	if err != nil {
-		return nil, fmt.Errorf("list accounts: %w", err)
-	}
-	var out []crdt.AccountID
-	for ok := it.First(); ok; {
-		id, err := parseAccount(it.Key()[len(prefix):])
-		if err != nil {
-			return nil, errors.Join(err, it.Close())
-		}
-		out = append(out, id)
-		ok = it.SeekGE(after(binary.BigEndian.AppendUint32(prefix[:len(prefix):len(prefix)], uint32(id))))
-	}
-	if err := it.Close(); err != nil {
-		return nil, fmt.Errorf("list accounts: %w", err)
-	}
-	return out, nil
 }
 
 // raiseAccount raises one account, unless a peer's operation has. One that is

@@ -16,12 +16,6 @@ func (t *tx) tellContents() {
 	}
 }
 
-// NextAccount returns the first account that has records here, from one on; false if
-// there is none.
-func (r *Replica) NextAccount(from crdt.AccountID) (crdt.AccountID, bool, error) {
-	return r.accountFrom(from)
-}
-
 // ContentsOf returns the contents that messages of an account refer to, each once and
 // rising. Messages that cannot be read are left out.
 func (r *Replica) ContentsOf(ctx context.Context, account crdt.AccountID) (list []crdt.Root, err error) {

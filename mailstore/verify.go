@@ -87,7 +87,7 @@ func (w *verifier) found(d Damage, repair func() error) {
 // accounts reads all records of accounts.
 func (w *verifier) accounts() error {
 	for next := crdt.AccountID(0); ; {
-		id, ok, err := w.r.accountFrom(next)
+		id, ok, err := w.r.NextAccount(next)
 		if err != nil || !ok {
 			return err
 		}
@@ -98,22 +98,6 @@ func (w *verifier) accounts() error {
 			return nil
 		}
 	}
-}
-
-// accountFrom returns the first account with records, from one on.
-func (r *Replica) accountFrom(from crdt.AccountID) (id crdt.AccountID, ok bool, err error) {
-	err = r.inStore(func() error {
-		kind := r.keys.kind(nil, spaceState, kindAccount)
-		it, err := r.store.db.NewIter(iterBounds(r.keys.record(nil, from, 0), after(kind)))
-		if err != nil {
-			return err
-		}
-		if ok = it.First(); ok {
-			id, err = parseAccount(it.Key()[len(kind):])
-		}
-		return errors.Join(err, it.Error(), it.Close())
-	})
-	return id, ok, err
 }
 
 // account reads the records of one account. One that is found damaged goes into

@@ -86,7 +86,7 @@ var modseqFaults = []fault{
 		name: "lost-clock-forgotten",
 		what: "what was heard of the clock of an evicted member is not passed on to its successor (6.4)",
 		edits: []edit{
-			{"mailstore/tokens.go", "r.seq.clock.Observe(min(last, maxAhead(r.now())))", "_ = last"},
+			{"mailstore/evicted.go", "r.seq.clock.Observe(min(last, maxAhead(r.now())))", "_ = last"},
 		},
 		pkg: mailstorePkg, tests: "TestEvictedClock",
 	},
