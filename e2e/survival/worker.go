@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-pluto/pluto/bench"
@@ -28,12 +27,13 @@ type worker struct {
 	user     int
 	rng      *rand.Rand
 	fronts   []bench.Target // of its region
-	front    atomic.Int32   // where it connects to next
 	conn     *imapc.Conn
+	front    int    // conn's
 	selected string // in conn
 
-	mu     sync.Mutex // guards idling
-	idling *imapc.Conn
+	mu        sync.Mutex // guards idling
+	idling    *imapc.Conn
+	idleFront int // idling's
 
 	spans  []span
 	stored []string // subjects that were acknowledged
@@ -55,13 +55,13 @@ func newWorker(r *run, i int) *worker {
 
 func (w *worker) box() string { return w.name + "numbered" }
 
-// dial connects to the front whose turn it is, or to another one if it does not answer.
-func (w *worker) dial(ctx context.Context) (conn *imapc.Conn, err error) {
+// dial connects to a front, or to the next one if it does not answer; front says which.
+func (w *worker) dial(ctx context.Context, front *int) (conn *imapc.Conn, err error) {
 	for range w.fronts {
-		if conn, err = w.fronts[int(w.front.Load())%len(w.fronts)].Dial(ctx); err == nil {
+		if conn, err = w.fronts[*front%len(w.fronts)].Dial(ctx); err == nil {
 			break
 		}
-		w.front.Add(1)
+		*front++
 	}
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (w *worker) dial(ctx context.Context) (conn *imapc.Conn, err error) {
 
 // connect brings both clients to where their work begins.
 func (w *worker) connect(ctx context.Context) (err error) {
-	if w.conn, err = w.dial(ctx); err != nil {
+	if w.conn, err = w.dial(ctx, &w.front); err != nil {
 		return err
 	}
 	if _, err := w.conn.Do("CREATE "+w.box(), nil); err != nil {
@@ -87,7 +87,7 @@ func (w *worker) connect(ctx context.Context) (err error) {
 
 // beginIdle connects the client that is in IDLE.
 func (w *worker) beginIdle(ctx context.Context) error {
-	conn, err := w.dial(ctx)
+	conn, err := w.dial(ctx, &w.idleFront)
 	if err != nil {
 		return err
 	}
@@ -123,20 +123,21 @@ func (w *worker) closeIdle() {
 // goodbye is what a client is told whose distributor stops: it may go on at another.
 const goodbye = "[UNAVAILABLE] Server is shutting down"
 
-// sentAway reports whether a connection has ended so. The next one is to another front.
-func (w *worker) sentAway(conn *imapc.Conn) bool {
+// sentAway reports whether a connection has ended so. The next one is to another front:
+// each of the two clients leaves its own, or they would send each other back.
+func (w *worker) sentAway(conn *imapc.Conn, front *int) bool {
 	if len(w.fronts) < 2 || conn.Farewell() != goodbye {
 		return false
 	}
 	w.run.farewells.Add(1)
-	w.front.Add(1)
+	*front++
 	return true
 }
 
 // reconnect goes on elsewhere, after sentAway, with what was selected.
 func (w *worker) reconnect() error {
 	w.conn.Close()
-	conn, err := w.dial(w.run.ctx)
+	conn, err := w.dial(w.run.ctx, &w.front)
 	if err != nil {
 		return fmt.Errorf("connect elsewhere: %w", err)
 	}
@@ -168,7 +169,7 @@ func (w *worker) work(ctx context.Context) {
 func (w *worker) timed(what string, f func() error) bool {
 	from := time.Now()
 	err := f()
-	for err != nil && !imapc.IsStatus(err) && w.sentAway(w.conn) {
+	for err != nil && !imapc.IsStatus(err) && w.sentAway(w.conn, &w.front) {
 		// It was not answered, so it was not done.
 		if err = w.reconnect(); err == nil {
 			err = f()
@@ -245,7 +246,7 @@ func (w *worker) idle(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case (err != nil || r.Name == "BYE") && w.sentAway(w.idling):
+		case (err != nil || r.Name == "BYE") && w.sentAway(w.idling, &w.idleFront):
 			w.closeIdle()
 			if err := w.beginIdle(ctx); err != nil && ctx.Err() == nil {
 				w.run.seen("%s: IDLE elsewhere: %v", w.name, err)
@@ -267,7 +268,7 @@ func (w *worker) idle(ctx context.Context) {
 
 // check compares the numbered messages with those that were acknowledged.
 func (w *worker) check(ctx context.Context) {
-	conn, err := w.dial(ctx)
+	conn, err := w.dial(ctx, new(int))
 	if err != nil {
 		w.run.differs("%s: cannot look: %v", w.name, err)
 		return
