@@ -101,6 +101,9 @@ func (a *account) withheld() ([]causal.Entry, error) {
 		}
 		for n < last {
 			list, err := r.readLog(o, n+1, last, withheldStep)
+			if errors.Is(err, ErrCut) {
+				return nil, fmt.Errorf("%w: %w; load it anew", ErrWithheld, err)
+			}
 			if err != nil {
 				return nil, err
 			}

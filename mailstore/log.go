@@ -79,6 +79,8 @@ func (r *Replica) Read(o crdt.Origin, from uint64, limit int) ([]causal.Entry, e
 	return r.readLog(o, from, last, limit)
 }
 
+// readLog reads operations from..last of an origin that are in the log, as many as
+// have limit bytes. ErrCut: they are not there any more.
 func (r *Replica) readLog(o crdt.Origin, from, last uint64, limit int) ([]causal.Entry, error) {
 	lower := r.keys.log(nil, crdt.Dot{Origin: o, N: from})
 	upper := append(r.keys.log(nil, crdt.Dot{Origin: o, N: last}), 0)
@@ -94,7 +96,11 @@ func (r *Replica) readLog(o crdt.Origin, from, last uint64, limit int) ([]causal
 		}
 		d := crdt.Dot{Origin: o, N: binary.BigEndian.Uint64(it.Key()[len(it.Key())-8:])}
 		if want := from + uint64(len(out)); d.N != want {
-			return nil, errors.Join(fmt.Errorf("%w: log of %s has no %d", errCorrupt, o, want), it.Close())
+			err := fmt.Errorf("%w: log of %s has no %d", errCorrupt, o, want)
+			if r.logCut(o) >= want { // since the caller looked
+				err = fmt.Errorf("%w: %s/%d", ErrCut, o, want)
+			}
+			return nil, errors.Join(err, it.Close())
 		}
 		e, err := parseLogEntry(d, v)
 		if err != nil {

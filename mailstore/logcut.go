@@ -63,12 +63,13 @@ func (r *Replica) CutLog(v crdt.VC) error {
 	if err := b.Set(r.keys.cut(nil), next.AppendBinary(nil), nil); err != nil {
 		return fmt.Errorf("cut log: %w", err)
 	}
-	if err := b.Commit(pebble.Sync); err != nil {
-		return fmt.Errorf("cut log: %w", err)
-	}
+	// Known before it is done: who finds that operations are missing has to see why.
 	r.cut.Lock()
 	r.cut.vector = next
 	r.cut.Unlock()
+	if err := b.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("cut log: %w", err)
+	}
 	r.logSize.forgetCut(next)
 	return nil
 }

@@ -327,6 +327,9 @@ func (t *tx) flagged(told *Told) (map[crdt.Tag]bool, bool, error) {
 			return nil, false, nil
 		}
 		entries, err := a.r.readLog(d.Origin, from, d.N, int(^uint(0)>>1))
+		if errors.Is(err, ErrCut) {
+			return nil, false, nil
+		}
 		if err != nil || uint64(len(entries)) != d.N-from+1 {
 			return nil, false, err
 		}
