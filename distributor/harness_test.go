@@ -147,7 +147,7 @@ func fakeSession(name string) tunnel.Handler {
 		f.r.SetAsked(int(open.GetContinued()))
 		f.r.SetContinue(func() error {
 			io.WriteString(c, "+ OK\r\n")
-			return c.Continue(f.consumed(), nil, nil)
+			return c.Continue(f.consumed(), f.read(), nil, nil)
 		})
 		if open.Checkpoint == nil {
 			fmt.Fprintf(c, "%s OK [CAPABILITY IMAP4rev1] %s serves %s (%d)\r\n", open.Tag, name, open.Login, open.UserId)
@@ -179,6 +179,7 @@ type fake struct {
 }
 
 func (f *fake) consumed() uint64 { return f.base + f.r.Consumed() }
+func (f *fake) read() uint64     { return f.base + f.r.Position() }
 
 func (f *fake) command(cmd *wire.Command) (done bool, err error) {
 	switch cmd.Name {
@@ -189,7 +190,7 @@ func (f *fake) command(cmd *wire.Command) (done bool, err error) {
 		if !f.r.TakeAsked() {
 			io.WriteString(f, "+ idling\r\n")
 		}
-		if err := f.Continue(f.consumed(), nil, nil); err != nil {
+		if err := f.Continue(f.consumed(), f.read(), nil, nil); err != nil {
 			return true, err
 		}
 		if _, err := f.r.ReadLine(100); err != nil {

@@ -321,7 +321,7 @@ func TestShutdownCutsOff(t *testing.T) {
 func TestUnconfirmed(t *testing.T) {
 	u := unconfirmed{chunks: new(chunks)}
 	confirm := func(n uint64, state string, continuation bool) error {
-		return u.confirm(&tunnel.Answer{Continuation: continuation, Checkpoint: &tunnel.Checkpoint{Consumed: n, State: []byte(state)}})
+		return u.confirm(&tunnel.Answer{Continuation: continuation, Read: 6, Checkpoint: &tunnel.Checkpoint{Consumed: n, State: []byte(state)}})
 	}
 	if !u.movable() || confirm(0, "s0", false) != nil {
 		t.Fatal("not idle at the beginning")
@@ -369,6 +369,24 @@ func TestSentAway(t *testing.T) {
 	}
 	if !u.closeIdle() || u.add([]byte("c noop\r\n")) || u.total() != 16 {
 		t.Errorf("%d bytes passed on", u.total())
+	}
+}
+
+// A client may have sent its literal before it is noted that it was asked for it: its
+// command is under way then, and would be done twice if it were sent away.
+func TestQuickClientIsNotSentAway(t *testing.T) {
+	const line, literal = "a append x {3}\r\n", "abc\r\n"
+	ask := &tunnel.Answer{Continuation: true, Read: uint64(len(line)), Checkpoint: &tunnel.Checkpoint{}}
+	u := unconfirmed{chunks: new(chunks)}
+	u.add([]byte(line))
+	u.add([]byte(literal))
+	if err := u.confirm(ask); err != nil || u.closeIdle() || u.movable() {
+		t.Error("taken for one that is waited for", err)
+	}
+	u = unconfirmed{chunks: new(chunks)}
+	u.add([]byte(line))
+	if err := u.confirm(ask); err != nil || !u.movable() || !u.closeIdle() {
+		t.Error("not sent away while it is waited for", err)
 	}
 }
 

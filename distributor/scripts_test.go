@@ -36,7 +36,7 @@ func (c engineConn) Answer(p imap.Checkpoint) error {
 }
 
 func (c engineConn) Continue(p imap.Checkpoint) error {
-	return c.Conn.Continue(p.Consumed, p.State, p.Vector)
+	return c.Conn.Continue(p.Consumed, p.Read, p.State, p.Vector)
 }
 
 func (c engineConn) Compress(p imap.Checkpoint) error {

@@ -89,7 +89,8 @@ func (u *unconfirmed) confirm(a *tunnel.Answer) error {
 	}
 	if a.GetContinuation() {
 		u.continued++
-		u.asked = true
+		// A quick client may have gone on already: it waits for the end of its command.
+		u.asked = a.GetRead() == u.sent
 	}
 	u.vector = append(u.vector[:0], p.GetVector()...)
 	if len(p.GetState()) == 0 {

@@ -59,6 +59,7 @@ type Holder interface {
 // and asks for the continuation again.
 type Checkpoint struct {
 	Consumed uint64  // client bytes that are done with
+	Read     uint64  // of Continue: client bytes up to where the client is to go on
 	State    []byte  // the session's, versioned; nil: as in the last checkpoint
 	Chunks   []Chunk // what State refers to, in order; nil with State
 	Vector   []byte  // Account.Vector

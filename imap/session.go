@@ -245,7 +245,9 @@ func (s *session) proceed(line string) error {
 	s.out.held = false
 	if s.out.err == nil {
 		s.answerDue = false
-		s.out.err = s.conn.Continue(s.checkpoint())
+		p := s.checkpoint()
+		p.Read = s.base + s.reader.Position()
+		s.out.err = s.conn.Continue(p)
 	}
 	return s.out.err
 }

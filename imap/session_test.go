@@ -297,8 +297,8 @@ func TestCheckpoints(t *testing.T) {
 	}
 	before := sent
 	do("e APPEND INBOX {10}\r\n", "e")
-	if p := done(); p.Consumed != before {
-		t.Errorf("inside APPEND: %d bytes, want %d", p.Consumed, before)
+	if p := done(); p.Consumed != before || p.Read != sent {
+		t.Errorf("inside APPEND: %d bytes, %d read, want %d and %d", p.Consumed, p.Read, before, sent)
 	}
 	do("Subject: y\r\n", "e")
 	if p := done(); p.Consumed != sent || p.State == nil {
@@ -306,8 +306,8 @@ func TestCheckpoints(t *testing.T) {
 	}
 	before = sent
 	do("f IDLE\r\n", "f")
-	if p := done(); p.Consumed != before || p.State != nil {
-		t.Errorf("in IDLE: %d bytes, want %d", p.Consumed, before)
+	if p := done(); p.Consumed != before || p.Read != sent || p.State != nil {
+		t.Errorf("in IDLE: %d bytes, %d read, want %d and %d", p.Consumed, p.Read, before, sent)
 	}
 	do("DONE\r\n", "f")
 	if p := done(); p.Consumed != sent {

@@ -182,8 +182,11 @@ func (c *Conn) Attach(names []byte, data [][]byte) {
 	c.answer.Checkpoint.Chunks, c.answer.Checkpoint.Data = names, data
 }
 
-// Continue sends what is queued inside a command, whose client is to go on.
-func (c *Conn) Continue(consumed uint64, state, vector []byte) error {
+// Continue sends what is queued inside a command, whose client is to go on after
+// its first read bytes.
+func (c *Conn) Continue(consumed, read uint64, state, vector []byte) error {
+	c.answer.Read = read
+	defer func() { c.answer.Read = 0 }()
 	return c.sendAnswer(consumed, state, vector, true)
 }
 

@@ -716,6 +716,7 @@ type Answer struct {
 	Data           []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	Checkpoint     *Checkpoint            `protobuf:"bytes,2,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	Continuation   bool                   `protobuf:"varint,3,opt,name=continuation,proto3" json:"continuation,omitempty"`     // inside a command: "+" was sent, the client is to go on
+	Read           uint64                 `protobuf:"varint,4,opt,name=read,proto3" json:"read,omitempty"`                     // of a continuation: client bytes up to where it is to go on; one that has said more is not waited for
 	Compress       bool                   `protobuf:"varint,8,opt,name=compress,proto3" json:"compress,omitempty"`             // all that follows is compressed, in both directions
 	Unauthenticate bool                   `protobuf:"varint,9,opt,name=unauthenticate,proto3" json:"unauthenticate,omitempty"` // the session has ended, the connection goes on before a login
 	unknownFields  protoimpl.UnknownFields
@@ -771,6 +772,13 @@ func (x *Answer) GetContinuation() bool {
 		return x.Continuation
 	}
 	return false
+}
+
+func (x *Answer) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
 }
 
 func (x *Answer) GetCompress() bool {
@@ -1205,13 +1213,14 @@ const file_imap_tunnel_node_proto_rawDesc = "" +
 	"\arefused\x18\x05 \x01(\v2\x15.pluto.tunnel.RefusedH\x00R\arefused\x12.\n" +
 	"\x06window\x18\x06 \x01(\v2\x14.pluto.tunnel.WindowH\x00R\x06window\x12+\n" +
 	"\x05leave\x18\a \x01(\v2\x13.pluto.tunnel.LeaveH\x00R\x05leaveB\t\n" +
-	"\amessage\"\xbe\x01\n" +
+	"\amessage\"\xd2\x01\n" +
 	"\x06Answer\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x128\n" +
 	"\n" +
 	"checkpoint\x18\x02 \x01(\v2\x18.pluto.tunnel.CheckpointR\n" +
 	"checkpoint\x12\"\n" +
-	"\fcontinuation\x18\x03 \x01(\bR\fcontinuation\x12\x1a\n" +
+	"\fcontinuation\x18\x03 \x01(\bR\fcontinuation\x12\x12\n" +
+	"\x04read\x18\x04 \x01(\x04R\x04read\x12\x1a\n" +
 	"\bcompress\x18\b \x01(\bR\bcompress\x12&\n" +
 	"\x0eunauthenticate\x18\t \x01(\bR\x0eunauthenticate\"1\n" +
 	"\aPartial\x12\x12\n" +

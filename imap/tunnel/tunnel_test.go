@@ -146,7 +146,7 @@ func TestSession(t *testing.T) {
 			return err
 		}
 		io.WriteString(c, "+ OK\r\n")
-		if err := c.Continue(1, nil, nil); err != nil {
+		if err := c.Continue(1, 1, nil, nil); err != nil {
 			return err
 		}
 		line := make([]byte, 4)
@@ -162,7 +162,7 @@ func TestSession(t *testing.T) {
 		t.Errorf("answer: %v", a)
 	}
 	if a := recv(t, s).GetAnswer(); string(a.GetData()) != "+ OK\r\n" || !a.GetContinuation() ||
-		a.GetCheckpoint().GetConsumed() != 1 || len(a.GetCheckpoint().GetState()) != 0 {
+		a.GetRead() != 1 || a.GetCheckpoint().GetConsumed() != 1 || len(a.GetCheckpoint().GetState()) != 0 {
 		t.Errorf("continuation: %v", a)
 	}
 	if err := s.Send([]byte("QUIT")); err != nil {

@@ -92,6 +92,10 @@ func (r *Reader) SetUTF8(on bool) { r.utf8 = on }
 // the end of the last finished command or raw line.
 func (r *Reader) Consumed() uint64 { return r.consumed }
 
+// Position returns how many bytes of the stream the current line and what was before
+// it have: where a literal that is asked for begins.
+func (r *Reader) Position() uint64 { return r.base + uint64(r.next) }
+
 // Buffered returns how many bytes have been read from the source that do not
 // belong to the current command's lines: when it is more than 0, pipelined input waits.
 func (r *Reader) Buffered() int { return r.filled - r.next }
