@@ -115,6 +115,19 @@ func DecodeHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
+// AccountOf reads of the header just whose account it is.
+func AccountOf(b []byte) (AccountID, error) {
+	r := reader{b: b}
+	r.version(math.MaxUint8)
+	r.dot()
+	r.time()
+	id := AccountID(r.uint32())
+	if r.err != nil {
+		return 0, fmt.Errorf("decode header: %w", r.err)
+	}
+	return id, nil
+}
+
 func (r *reader) header() Header {
 	h := Header{Dot: r.dot(), Time: r.time(), Account: AccountID(r.uint32())}
 	h.Deps = r.vector()

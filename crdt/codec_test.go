@@ -112,6 +112,9 @@ func TestOpRoundTrip(t *testing.T) {
 		if err != nil || h.Dot != op.Dot || !h.Deps.Equal(op.Deps) || h.Time != op.Time || h.Account != op.Account {
 			t.Fatalf("header %+v %v of %+v", h, err, op)
 		}
+		if id, err := AccountOf(b); err != nil || id != op.Account {
+			t.Fatalf("account %d %v of %+v", id, err, op)
+		}
 		for n := range b { // every prefix is an error
 			if _, err := DecodeOp(b[:n]); !errors.Is(err, ErrMalformed) {
 				t.Fatalf("first %d of %d bytes: %v", n, len(b), err)
@@ -168,6 +171,9 @@ func TestNewerVersions(t *testing.T) {
 	}
 	if h, err := DecodeHeader(newer); err != nil || h.Account != 7 || h.Dot != (Dot{1, 1}) {
 		t.Errorf("header of a newer operation: %+v, %v", h, err)
+	}
+	if id, err := AccountOf(newer); err != nil || id != 7 {
+		t.Errorf("account of a newer operation: %d, %v", id, err)
 	}
 	kindAt := 1 + 8 + 1 + 8 + 1 + 1
 	unknown := bytes.Clone(op)

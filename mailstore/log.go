@@ -28,18 +28,25 @@ func (t *tx) logEncoded(d crdt.Dot, bodies []crdt.Root, data []byte) error {
 	return t.set(t.val)
 }
 
-func parseLogEntry(d crdt.Dot, b []byte) (causal.Entry, error) {
+// cutLogEntry returns the roots, one after the other, and the operation of an entry.
+func cutLogEntry(d crdt.Dot, b []byte) (roots, op []byte, err error) {
 	n, k := binary.Uvarint(b)
 	if k <= 0 || n > uint64(len(b)-k)/rootLen {
-		return causal.Entry{}, fmt.Errorf("%w: log entry %s/%d", errCorrupt, d.Origin, d.N)
+		return nil, nil, fmt.Errorf("%w: log entry %s/%d", errCorrupt, d.Origin, d.N)
 	}
-	e := causal.Entry{Dot: d}
 	b = b[k:]
-	for range n {
-		e.Bodies = append(e.Bodies, crdt.Root(b[:rootLen]))
-		b = b[rootLen:]
+	return b[:n*rootLen], b[n*rootLen:], nil
+}
+
+func parseLogEntry(d crdt.Dot, b []byte) (causal.Entry, error) {
+	roots, op, err := cutLogEntry(d, b)
+	if err != nil {
+		return causal.Entry{}, err
 	}
-	e.Data = append(make([]byte, 0, len(b)), b...)
+	e := causal.Entry{Dot: d, Data: append(make([]byte, 0, len(op)), op...)}
+	for ; len(roots) > 0; roots = roots[rootLen:] {
+		e.Bodies = append(e.Bodies, crdt.Root(roots[:rootLen]))
+	}
 	// An entry whose header this version cannot read is passed on as it is.
 	if h, err := crdt.DecodeHeader(e.Data); err == nil {
 		e.Deps, e.Time = h.Deps, h.Time
@@ -82,34 +89,53 @@ func (r *Replica) Read(o crdt.Origin, from uint64, limit int) ([]causal.Entry, e
 // readLog reads operations from..last of an origin that are in the log, as many as
 // have limit bytes. ErrCut: they are not there any more.
 func (r *Replica) readLog(o crdt.Origin, from, last uint64, limit int) ([]causal.Entry, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	var out []causal.Entry
+	err := r.eachLogged(o, from, last, func(d crdt.Dot, v []byte) (bool, error) {
+		e, err := parseLogEntry(d, v)
+		if err != nil {
+			return false, err
+		}
+		out = append(out, e)
+		limit -= len(e.Data)
+		return limit > 0, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachLogged calls f with each of the log's entries from..last of an origin, which is
+// valid until f returns, as long as that is true. ErrCut: they are not there any more.
+func (r *Replica) eachLogged(o crdt.Origin, from, last uint64, f func(d crdt.Dot, entry []byte) (bool, error)) error {
 	lower := r.keys.log(nil, crdt.Dot{Origin: o, N: from})
 	upper := append(r.keys.log(nil, crdt.Dot{Origin: o, N: last}), 0)
 	it, err := r.store.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return nil, fmt.Errorf("read log: %w", err)
+		return fmt.Errorf("read log: %w", err)
 	}
-	var out []causal.Entry
-	for ok := it.First(); ok && limit > 0; ok = it.Next() {
+	for more, want := it.First(), from; more; want++ {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read log: %w", err), it.Close())
+			return errors.Join(fmt.Errorf("read log: %w", err), it.Close())
 		}
 		d := crdt.Dot{Origin: o, N: binary.BigEndian.Uint64(it.Key()[len(it.Key())-8:])}
-		if want := from + uint64(len(out)); d.N != want {
+		if d.N != want {
 			err := fmt.Errorf("%w: log of %s has no %d", errCorrupt, o, want)
 			if r.logCut(o) >= want { // since the caller looked
 				err = fmt.Errorf("%w: %s/%d", ErrCut, o, want)
 			}
-			return nil, errors.Join(err, it.Close())
+			return errors.Join(err, it.Close())
 		}
-		e, err := parseLogEntry(d, v)
-		if err != nil {
-			return nil, errors.Join(err, it.Close())
+		if more, err = f(d, v); err != nil {
+			return errors.Join(err, it.Close())
 		}
-		out = append(out, e)
-		limit -= len(e.Data)
+		more = more && it.Next()
 	}
-	return out, it.Close()
+	return it.Close()
 }
 
 // Apply implements comm.Store: one batch for each operation, one sync for all.

@@ -326,32 +326,35 @@ func (t *tx) flagged(told *Told) (map[crdt.Tag]bool, bool, error) {
 		if left -= int(min(d.N-from+1, maxNews+1)); left < 0 || a.r.logCut(d.Origin) >= from {
 			return nil, false, nil
 		}
-		entries, err := a.r.readLog(d.Origin, from, d.N, int(^uint(0)>>1))
-		if errors.Is(err, ErrCut) {
+		n, legible := from, true
+		err := a.r.eachLogged(d.Origin, from, d.N, func(d crdt.Dot, entry []byte) (_ bool, err error) {
+			n++
+			legible, err = a.flags(d, entry, told.ID, targets)
+			return legible, err
+		})
+		if errors.Is(err, ErrCut) || err == nil && (!legible || n <= d.N) {
 			return nil, false, nil
 		}
-		if err != nil || uint64(len(entries)) != d.N-from+1 {
+		if err != nil {
 			return nil, false, err
-		}
-		for i := range entries {
-			if !a.flags(entries[i].Data, told.ID, targets) {
-				return nil, false, nil
-			}
 		}
 	}
 	return targets, true, nil
 }
 
-// flags adds the messages of a mailbox whose flags an operation of this account
-// changes. It reports whether it could be read.
-func (a *account) flags(data []byte, box crdt.MailboxID, targets map[crdt.Tag]bool) bool {
-	h, err := crdt.DecodeHeader(data)
-	if err != nil || h.Account != a.id {
-		return err == nil
+// flags adds the messages of a mailbox whose flags an operation changes that is in the
+// log, if it is one of this account. It reports whether it could be read.
+func (a *account) flags(d crdt.Dot, entry []byte, box crdt.MailboxID, targets map[crdt.Tag]bool) (bool, error) {
+	_, data, err := cutLogEntry(d, entry)
+	if err != nil {
+		return false, err
+	}
+	if id, err := crdt.AccountOf(data); err != nil || id != a.id {
+		return err == nil, nil
 	}
 	op, err := crdt.DecodeOp(data)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	if p, ok := op.Payload.(*crdt.Store); ok {
 		for _, i := range p.Targets {
@@ -360,7 +363,7 @@ func (a *account) flags(data []byte, box crdt.MailboxID, targets map[crdt.Tag]bo
 			}
 		}
 	}
-	return true
+	return true, nil
 }
 
 // absentees returns rows for the UIDs of a client that denote nothing here: with
