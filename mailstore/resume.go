@@ -239,11 +239,7 @@ func (t *tx) picture(latest *View, told *Told, session SessionID) (*View, error)
 			changes = append(changes, change{uid: latest.UIDAt(i), gone: true})
 		}
 	}
-	stale, err := t.unknownChanges(latest, told)
-	if err != nil {
-		return nil, err
-	}
-	changes = append(changes, stale...)
+	changes = append(changes, t.unknownChanges(latest, told)...)
 	absent, err := t.absentees(latest, told, session)
 	if err != nil {
 		return nil, err
@@ -266,7 +262,7 @@ func (v *View) detached() *View {
 
 // unknownChanges returns the rows, without MODSEQ, of messages whose flags the
 // client may not know.
-func (t *tx) unknownChanges(latest *View, told *Told) ([]change, error) {
+func (t *tx) unknownChanges(latest *View, told *Told) []change {
 	var out []change
 	add := func(c *chunk, j int) {
 		r := c.row(j)
@@ -283,12 +279,9 @@ func (t *tx) unknownChanges(latest *View, told *Told) ([]change, error) {
 			out = append(out, change{uid: r.uid, row: r})
 		}
 	}
-	targets, ok, err := t.flagged(told)
-	if err != nil {
-		return nil, err
-	}
+	targets, ok := t.flagged(told)
 	if ok && len(targets) == 0 {
-		return nil, nil
+		return nil
 	}
 	floor := crdt.Time(0)
 	if !ok {
@@ -302,7 +295,7 @@ func (t *tx) unknownChanges(latest *View, told *Told) ([]change, error) {
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // maxNews is how many entries of the log are looked at for what a session has not
@@ -311,11 +304,11 @@ const maxNews = 5000
 
 // flagged returns the messages of the mailbox whose flags were changed by
 // operations that are applied here and that the client has not been told of;
-// false: the log does not say.
-func (t *tx) flagged(told *Told) (map[crdt.Tag]bool, bool, error) {
+// false: the log does not say. That it is damaged is no damage to the account.
+func (t *tx) flagged(told *Told) (map[crdt.Tag]bool, bool) {
 	a := t.a
 	if told.Past.Shown == nil || a.loading != nil {
-		return nil, false, nil
+		return nil, false
 	}
 	targets, left := map[crdt.Tag]bool{}, maxNews
 	for _, d := range a.rec.Vector {
@@ -324,7 +317,7 @@ func (t *tx) flagged(told *Told) (map[crdt.Tag]bool, bool, error) {
 			continue
 		}
 		if left -= int(min(d.N-from+1, maxNews+1)); left < 0 || a.r.logCut(d.Origin) >= from {
-			return nil, false, nil
+			return nil, false
 		}
 		n, legible := from, true
 		err := a.r.eachLogged(d.Origin, from, d.N, func(d crdt.Dot, entry []byte) (_ bool, err error) {
@@ -332,14 +325,14 @@ func (t *tx) flagged(told *Told) (map[crdt.Tag]bool, bool, error) {
 			legible, err = a.flags(d, entry, told.ID, targets)
 			return legible, err
 		})
-		if errors.Is(err, ErrCut) || err == nil && (!legible || n <= d.N) {
-			return nil, false, nil
+		if err != nil && !errors.Is(err, ErrCut) {
+			a.r.warn("cannot read in the log what a session was not told of; see plutoctl verify", err)
 		}
-		if err != nil {
-			return nil, false, err
+		if err != nil || !legible || n <= d.N {
+			return nil, false
 		}
 	}
-	return targets, true, nil
+	return targets, true
 }
 
 // flags adds the messages of a mailbox whose flags an operation changes that is in the

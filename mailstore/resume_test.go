@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -103,11 +105,23 @@ func TestResumeTellsWhatIsNew(t *testing.T) {
 		t.Fatalf("the client has %v, not %v", got, all)
 	}
 	wantChanges(t, m.View().Since(v), []uint32{all[3].Number()}, []uint32{all[1].Number()}, 1)
-	// Once more, without what the checkpoint says of operations: all flags are told.
+	// Once more, where the log is damaged: that is no damage to the account, and what it
+	// says is told without it.
 	m.Close()
-	told.Past, told.Flags = Past{}, 0
+	if err := b.store.db.Delete(b.keys.log(nil, crdt.Dot{Origin: b.Origin(), N: b.Logged().Get(b.Origin()) - 1}), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
 	m, v, err := s.Resume(ctxOf(t), told)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if c := m.View().Since(v); !slices.Contains(c.Changed, all[1]) {
+		t.Errorf("changed, without the log: %v", c.Changed)
+	}
+	// And without what the checkpoint says of operations: all flags are told.
+	m.Close()
+	told.Past, told.Flags = Past{}, 0
+	if m, v, err = s.Resume(ctxOf(t), told); err != nil {
 		t.Fatal(err)
 	}
 	wantChanges(t, m.View().Since(v), []uint32{all[3].Number()}, numbers([]crdt.UID{all[0], all[1], all[2], all[4]}), 1)
