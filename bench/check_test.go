@@ -212,6 +212,27 @@ func TestCheckBadServer(t *testing.T) {
 	}
 }
 
+// \Recent for two sessions is counted, not judged: who moved sessions knows.
+func TestCheckCountsRecent(t *testing.T) {
+	o := checkOptions(startEngine(t, func(line string) string {
+		return strings.ReplaceAll(line, "FLAGS (\\Seen", "FLAGS (\\Recent \\Seen")
+	}))
+	o.Duration, o.Sessions = time.Second, 2
+	for o.Seed = 1; o.Seed <= 20; o.Seed++ { // a busy machine gets little done in a second
+		r, err := Check(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.OK() {
+			t.Fatal(r.Violations)
+		}
+		if r.Recent > 0 {
+			return
+		}
+	}
+	t.Error("nothing counted")
+}
+
 func TestCheckNeedsSensibleOptions(t *testing.T) {
 	if _, err := Check(t.Context(), CheckOptions{A: Target{Addr: "localhost:1"}}); err == nil {
 		t.Fatal("no error")

@@ -30,5 +30,19 @@ func TestSequenceNumbersUnderFire(t *testing.T) {
 	if !r.OK() || r.Checkpoints == 0 || r.Responses == 0 {
 		t.Fatal(text.String())
 	}
+	if r.Recent > 0 && sessionsMoved(t, c) == 0 {
+		t.Errorf("%d times a message was \\Recent for two sessions of a replica", r.Recent)
+	}
 	t.Log(text.String())
+}
+
+// sessionsMoved returns in how many ways sessions went on at another replica so far.
+func sessionsMoved(t *testing.T, c *cluster.Cluster) (n int) {
+	t.Helper()
+	for _, front := range []*cluster.Node{c.EU.Distributor, c.US.Distributor} {
+		text, err := front.Metrics(timeout(t, time.Minute))
+		do(t, "metrics", err)
+		n += strings.Count(text, "\npluto_distributor_moves_total{")
+	}
+	return n
 }
