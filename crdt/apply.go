@@ -43,6 +43,9 @@ func (s *Site) Apply(op *Op) (followup []Payload, err error) {
 		}
 	}
 	a.Vector.Add(op.Dot)
+	if tag, ok := op.recovered(); ok {
+		a.noteRecovered(tag)
+	}
 	if err := s.State.PutAccount(a); err != nil {
 		return nil, fmt.Errorf("account: %w", err)
 	}

@@ -217,7 +217,10 @@ func DecodeMailbox(data []byte) (*Mailbox, error) {
 func (a *Account) AppendBinary(dst []byte) []byte {
 	w := writer{b: dst}
 	version := byte(recordVersion)
-	if a.Home.Time != 0 {
+	switch {
+	case len(a.Recovered) > 0:
+		version = recoveredVersion
+	case a.Home.Time != 0:
 		version = movedVersion
 	}
 	w.byte(version)
@@ -227,28 +230,52 @@ func (a *Account) AppendBinary(dst []byte) []byte {
 	w.uint(uint64(a.Epoch))
 	w.vector(a.Vector)
 	w.uint(uint64(a.Replays))
-	if version == movedVersion {
+	if version >= movedVersion {
 		w.uint(uint64(a.Home.Time))
 		w.string(a.Home.Value)
 		w.string(a.Target)
 	}
+	if version == recoveredVersion {
+		w.uint(uint64(len(a.Recovered)))
+		for _, t := range a.Recovered {
+			w.dot(t.Dot())
+			w.uint(uint64(t.Index))
+		}
+	}
 	return w.b
 }
 
-// movedVersion is the version of the record of an account that was moved: it says
-// where to. Others are written as before, so that earlier versions read them.
-const movedVersion = recordVersion + 1
+// Versions of the record of an account: of one that was moved, which says where to,
+// and of one to which something of an evicted replica was added again. Others are
+// written as before, so that earlier versions of this package read them.
+const (
+	movedVersion     = recordVersion + 1
+	recoveredVersion = recordVersion + 2
+)
 
 // DecodeAccount reads what [Account.AppendBinary] wrote; an error wraps
 // [ErrVersion] or [ErrMalformed].
 func DecodeAccount(b []byte) (*Account, error) {
 	r := reader{b: b}
-	moved := len(b) > 0 && b[0] == movedVersion
-	r.version(movedVersion)
+	var version byte
+	if len(b) > 0 {
+		version = b[0]
+	}
+	r.version(recoveredVersion)
 	a := &Account{Login: Register[string]{Time(r.uint()), r.string()}, Provisioned: r.bool(), Epoch: r.uint32()}
 	a.Vector, a.Replays = r.vector(), r.uint32()
-	if moved {
+	if version >= movedVersion {
 		a.Home, a.Target = Register[string]{Time(r.uint()), r.string()}, r.string()
+	}
+	if version == recoveredVersion {
+		a.Recovered = elements[Tag](&r, 8+1+1)
+		for i := range a.Recovered {
+			d := r.dot()
+			a.Recovered[i] = Tag{d.Origin, d.N, r.uint32()}
+			if r.err == nil && i > 0 && d.Origin <= a.Recovered[i-1].Origin {
+				r.fail(errVectorOrder)
+			}
+		}
 	}
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode account: %w", err)

@@ -192,7 +192,7 @@ func TestNewerVersions(t *testing.T) {
 		"mailbox": func(b []byte) error { _, err := DecodeMailbox(b); return err },
 		"account": func(b []byte) error { _, err := DecodeAccount(b); return err },
 	} {
-		if err := decode([]byte{movedVersion + 1, 0, 0}); !errors.Is(err, ErrVersion) {
+		if err := decode([]byte{recoveredVersion + 1, 0, 0}); !errors.Is(err, ErrVersion) {
 			t.Errorf("newer %s: %v", name, err)
 		}
 		if err := decode([]byte{0}); !errors.Is(err, ErrMalformed) {

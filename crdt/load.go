@@ -43,6 +43,7 @@ type Snapshot struct {
 	Epoch         uint32
 	Home          Register[string]
 	Target        string
+	Recovered     []Tag
 	Boxes         []*Mailbox // what is local in them is not used
 	Used          map[string]Validity
 	Subscriptions map[string]Register[bool]
@@ -188,6 +189,9 @@ func (w *work) loadAccount(a *Account, snap *Snapshot) error {
 	}
 	if snap.Home.Time > a.Home.Time {
 		a.Home, a.Target = snap.Home, snap.Target
+	}
+	for _, tag := range snap.Recovered {
+		a.noteRecovered(tag)
 	}
 	if err := w.State.PutAccount(a); err != nil {
 		return err

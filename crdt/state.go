@@ -124,6 +124,9 @@ type Account struct {
 	Replays     uint32           // how many are remembered here
 	Home        Register[string] // the subnet that it lives in, if it was moved
 	Target      string           // the member there that takes it over, while it is on its way
+	// Recovered has, of each evicted replica of which something was added again, the
+	// last instance that was, rising by origin. See [RecoveryCause].
+	Recovered []Tag
 }
 
 // Mailbox is the record of a mailbox. It stays when the mailbox is deleted (tens

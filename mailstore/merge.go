@@ -273,6 +273,7 @@ func addStaged(snap *crdt.Snapshot, kind byte, name string, v []byte) error {
 		snap.Clock, snap.Vector = h.clock, h.account.Vector
 		snap.Login, snap.Provisioned = h.account.Login, h.account.Provisioned
 		snap.Epoch, snap.Home, snap.Target = h.account.Epoch, h.account.Home, h.account.Target
+		snap.Recovered = h.account.Recovered
 	case stagedMailbox:
 		b, err := crdt.DecodeMailbox(v)
 		if err != nil {

@@ -52,6 +52,9 @@ func records(op *crdt.Op) bool {
 	if op.Cause.IsZero() || op.Cause.Command == 0 {
 		return false
 	}
+	if _, ok := op.Cause.Recovers(); ok {
+		return false
+	}
 	switch op.Payload.(type) {
 	case *crdt.Reissue, *crdt.Nudge, *crdt.Renumber, *crdt.RaiseEpoch, *crdt.Touch, *crdt.BindLogin:
 		return false
