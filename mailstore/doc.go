@@ -35,8 +35,8 @@
 //
 // # Locks
 //
-// In this order: upkeep.doing and collector.working (of work that no client
-// waits for), account.mu (the head of one account), Replica.seq (numbers, time,
+// In this order: Replica.recovering, upkeep.doing and collector.working (of work
+// that no client waits for), account.mu (the head of one account), Replica.seq (numbers, time,
 // order of batches), then one of accountTable.mu, publisher.pub, Replica.durable,
 // ticker.mu, tokens.mu, upkeep.mu, collector.mu, contents.mu, puller.mu, Store.mu,
 // which are held for moments. Of these only accountTable.mu encloses another,
@@ -50,6 +50,8 @@
 // snapshot.go hands out accounts to a member that is behind the log, load.go and
 // merge.go take them in. quarantine.go sets an account apart; catchup.go and
 // wipe.go bring it back.
+// remains.go reads what is left of an evicted replica; recoverplan.go compares it with what
+// is here, recover.go and recoversteps.go do again what only that one had.
 // content.go is the bodies: incoming.go and pull.go bring them, collect.go takes
 // away what nothing refers to any more, and the log that everybody has.
 package mailstore

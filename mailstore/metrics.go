@@ -10,6 +10,7 @@ type Metrics struct {
 	keys             prometheus.Histogram
 	operations       *prometheus.CounterVec
 	replays          *prometheus.CounterVec
+	recovered        *prometheus.CounterVec
 	accounts         prometheus.Gauge
 	mailboxes        prometheus.Gauge
 	quarantined      prometheus.Gauge
@@ -47,6 +48,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "pluto_replayed_changes_total",
 			Help: "Changes that a session which had moved asked for again: done (known from before, only answered), executed.",
 		}, []string{"result"}),
+		recovered: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pluto_recovered_changes_total",
+			Help: "Changes of evicted members that nobody else had and that plutoctl member recover has done again: messages added, moved, removed, flags, mailboxes, settings.",
+		}, []string{"what"}),
 		accounts: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pluto_accounts_in_memory", Help: "Accounts held in memory.",
 		}),
@@ -76,7 +81,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.replays, m.accounts, m.mailboxes,
+		reg.MustRegister(m.commit, m.sync, m.batch, m.keys, m.operations, m.replays, m.recovered, m.accounts, m.mailboxes,
 			m.quarantined, m.undecodable, m.backgroundErrors, m.corruptions, m.failed, m.deleted, m.logBytes)
 	}
 	return m

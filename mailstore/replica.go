@@ -115,6 +115,8 @@ type Replica struct {
 	loading   sync.Mutex
 	mergeStep int
 
+	recovering sync.Mutex // held by who recovers what an evicted replica had
+
 	decode      func([]byte) (*crdt.Op, error)
 	quarantines quarantines
 

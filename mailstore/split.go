@@ -55,6 +55,9 @@ func split(payloads []crdt.Payload) [][]crdt.Payload {
 			add(&crdt.Move{Dst: p.Move.Dst, Entries: part})
 		}
 	case *crdt.Append:
+		if len(p.Messages) == 0 { // the end of a recovery
+			return whole(payloads)
+		}
 		var all []crdt.Payload
 		for part := range slices.Chunk(p.Messages, maxAdded) {
 			all = append(all, &crdt.Append{Box: p.Box, Messages: part, NewBody: p.NewBody, Hold: p.Hold, Moved: p.Moved})

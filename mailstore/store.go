@@ -56,6 +56,7 @@ type Options struct {
 	// its manifest failed). It must end the process and not return. nil exits with status 1.
 	Fatal func(error)
 
+	readOnly       bool // there must be a database, which is not changed
 	separateBodies bool // keep large values in files of their own (to measure)
 }
 
@@ -115,8 +116,10 @@ type Store struct {
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	s := &Store{dir: dir, opts: opts, replicas: make(map[string]*Replica), idle: make(chan struct{})}
-	if err := opts.FS.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open mail store: %w", err)
+	if !opts.readOnly {
+		if err := opts.FS.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open mail store: %w", err)
+		}
 	}
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
@@ -152,6 +155,8 @@ func (s *Store) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 		Logger:                      storeLogger{s},
 		EventListener:               &pebble.EventListener{BackgroundError: s.backgroundError, DataCorruption: s.corruption},
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		ErrorIfNotExists:            s.opts.readOnly,
+		ReadOnly:                    s.opts.readOnly,
 	}
 	o.FlushSplitBytes = 2 << 20
 	for i := range o.Levels {
@@ -177,9 +182,16 @@ func (s *Store) pebbleOptions(lock *pebble.Lock) *pebble.Options {
 // start checks or writes the format version and draws the boot id.
 func (s *Store) start() error {
 	have, err := s.checkFormat()
-	if err == nil && have == 0 {
+	switch {
+	case err != nil:
+		return err
+	case s.opts.readOnly && have == 0:
+		return fmt.Errorf("%w: the directory holds a database that is not pluto's", ErrFormat)
+	case s.opts.readOnly:
+		return nil
+	case have == 0:
 		err = s.create()
-	} else if err == nil {
+	default:
 		err = s.migrate(have)
 	}
 	if err != nil {
