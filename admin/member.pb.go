@@ -359,6 +359,216 @@ func (x *EvictReply) GetEpoch() uint32 {
 	return 0
 }
 
+type RecoverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"` // empty: the only one of the node
+	Dir           string                 `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`       // absolute path of the data directory
+	Look          bool                   `protobuf:"varint,3,opt,name=look,proto3" json:"look,omitempty"`    // change nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverRequest) Reset() {
+	*x = RecoverRequest{}
+	mi := &file_admin_member_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRequest) ProtoMessage() {}
+
+func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_member_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRequest) Descriptor() ([]byte, []int) {
+	return file_admin_member_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RecoverRequest) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *RecoverRequest) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *RecoverRequest) GetLook() bool {
+	if x != nil {
+		return x.Look
+	}
+	return false
+}
+
+// RecoverReport tells of an account. The first report is of none, and says whose
+// data they are; the last one is done.
+type RecoverReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subnet        string                 `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Evicted       *Member                `protobuf:"bytes,2,opt,name=evicted,proto3" json:"evicted,omitempty"` // whose data they are
+	User          uint32                 `protobuf:"varint,3,opt,name=user,proto3" json:"user,omitempty"`
+	Added         uint64                 `protobuf:"varint,4,opt,name=added,proto3" json:"added,omitempty"`          // messages
+	Moved         uint64                 `protobuf:"varint,5,opt,name=moved,proto3" json:"moved,omitempty"`          // messages
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`          // of contents that the node did not have
+	Flags         uint64                 `protobuf:"varint,7,opt,name=flags,proto3" json:"flags,omitempty"`          // set or removed
+	Removed       uint64                 `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`      // messages
+	Mailboxes     uint64                 `protobuf:"varint,9,opt,name=mailboxes,proto3" json:"mailboxes,omitempty"`  // created, renamed or deleted
+	Settings      uint64                 `protobuf:"varint,10,opt,name=settings,proto3" json:"settings,omitempty"`   // subscriptions, annotations, special uses
+	Elsewhere     uint64                 `protobuf:"varint,11,opt,name=elsewhere,proto3" json:"elsewhere,omitempty"` // messages that are here by what others did
+	Problems      []string               `protobuf:"bytes,12,rep,name=problems,proto3" json:"problems,omitempty"`    // what was not done, in words
+	Contents      uint64                 `protobuf:"varint,13,opt,name=contents,proto3" json:"contents,omitempty"`   // that nobody had, of messages that are here
+	Done          bool                   `protobuf:"varint,14,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverReport) Reset() {
+	*x = RecoverReport{}
+	mi := &file_admin_member_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverReport) ProtoMessage() {}
+
+func (x *RecoverReport) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_member_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverReport.ProtoReflect.Descriptor instead.
+func (*RecoverReport) Descriptor() ([]byte, []int) {
+	return file_admin_member_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RecoverReport) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *RecoverReport) GetEvicted() *Member {
+	if x != nil {
+		return x.Evicted
+	}
+	return nil
+}
+
+func (x *RecoverReport) GetUser() uint32 {
+	if x != nil {
+		return x.User
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetAdded() uint64 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetMoved() uint64 {
+	if x != nil {
+		return x.Moved
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetFlags() uint64 {
+	if x != nil {
+		return x.Flags
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetRemoved() uint64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetMailboxes() uint64 {
+	if x != nil {
+		return x.Mailboxes
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetSettings() uint64 {
+	if x != nil {
+		return x.Settings
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetElsewhere() uint64 {
+	if x != nil {
+		return x.Elsewhere
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *RecoverReport) GetContents() uint64 {
+	if x != nil {
+		return x.Contents
+	}
+	return 0
+}
+
+func (x *RecoverReport) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 var File_admin_member_proto protoreflect.FileDescriptor
 
 const file_admin_member_proto_rawDesc = "" +
@@ -385,10 +595,31 @@ const file_admin_member_proto_rawDesc = "" +
 	"EvictReply\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12-\n" +
 	"\aevicted\x18\x02 \x01(\v2\x13.pluto.admin.MemberR\aevicted\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\rR\x05epoch2\x86\x01\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\"N\n" +
+	"\x0eRecoverRequest\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x10\n" +
+	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x12\n" +
+	"\x04look\x18\x03 \x01(\bR\x04look\"\x80\x03\n" +
+	"\rRecoverReport\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12-\n" +
+	"\aevicted\x18\x02 \x01(\v2\x13.pluto.admin.MemberR\aevicted\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\rR\x04user\x12\x14\n" +
+	"\x05added\x18\x04 \x01(\x04R\x05added\x12\x14\n" +
+	"\x05moved\x18\x05 \x01(\x04R\x05moved\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x14\n" +
+	"\x05flags\x18\a \x01(\x04R\x05flags\x12\x18\n" +
+	"\aremoved\x18\b \x01(\x04R\aremoved\x12\x1c\n" +
+	"\tmailboxes\x18\t \x01(\x04R\tmailboxes\x12\x1a\n" +
+	"\bsettings\x18\n" +
+	" \x01(\x04R\bsettings\x12\x1c\n" +
+	"\telsewhere\x18\v \x01(\x04R\telsewhere\x12\x1a\n" +
+	"\bproblems\x18\f \x03(\tR\bproblems\x12\x1a\n" +
+	"\bcontents\x18\r \x01(\x04R\bcontents\x12\x12\n" +
+	"\x04done\x18\x0e \x01(\bR\x04done2\xcc\x01\n" +
 	"\aMembers\x12>\n" +
 	"\x04List\x12\x1b.pluto.admin.MembersRequest\x1a\x19.pluto.admin.MembersReply\x12;\n" +
-	"\x05Evict\x12\x19.pluto.admin.EvictRequest\x1a\x17.pluto.admin.EvictReplyB!Z\x1fgithub.com/go-pluto/pluto/adminb\x06proto3"
+	"\x05Evict\x12\x19.pluto.admin.EvictRequest\x1a\x17.pluto.admin.EvictReply\x12D\n" +
+	"\aRecover\x12\x1b.pluto.admin.RecoverRequest\x1a\x1a.pluto.admin.RecoverReport0\x01B!Z\x1fgithub.com/go-pluto/pluto/adminb\x06proto3"
 
 var (
 	file_admin_member_proto_rawDescOnce sync.Once
@@ -402,7 +633,7 @@ func file_admin_member_proto_rawDescGZIP() []byte {
 	return file_admin_member_proto_rawDescData
 }
 
-var file_admin_member_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_admin_member_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_admin_member_proto_goTypes = []any{
 	(*MembersRequest)(nil), // 0: pluto.admin.MembersRequest
 	(*MembersReply)(nil),   // 1: pluto.admin.MembersReply
@@ -410,21 +641,26 @@ var file_admin_member_proto_goTypes = []any{
 	(*Member)(nil),         // 3: pluto.admin.Member
 	(*EvictRequest)(nil),   // 4: pluto.admin.EvictRequest
 	(*EvictReply)(nil),     // 5: pluto.admin.EvictReply
+	(*RecoverRequest)(nil), // 6: pluto.admin.RecoverRequest
+	(*RecoverReport)(nil),  // 7: pluto.admin.RecoverReport
 }
 var file_admin_member_proto_depIdxs = []int32{
 	2, // 0: pluto.admin.MembersReply.subnets:type_name -> pluto.admin.SubnetMembers
 	3, // 1: pluto.admin.SubnetMembers.members:type_name -> pluto.admin.Member
 	3, // 2: pluto.admin.SubnetMembers.evicted:type_name -> pluto.admin.Member
 	3, // 3: pluto.admin.EvictReply.evicted:type_name -> pluto.admin.Member
-	0, // 4: pluto.admin.Members.List:input_type -> pluto.admin.MembersRequest
-	4, // 5: pluto.admin.Members.Evict:input_type -> pluto.admin.EvictRequest
-	1, // 6: pluto.admin.Members.List:output_type -> pluto.admin.MembersReply
-	5, // 7: pluto.admin.Members.Evict:output_type -> pluto.admin.EvictReply
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 4: pluto.admin.RecoverReport.evicted:type_name -> pluto.admin.Member
+	0, // 5: pluto.admin.Members.List:input_type -> pluto.admin.MembersRequest
+	4, // 6: pluto.admin.Members.Evict:input_type -> pluto.admin.EvictRequest
+	6, // 7: pluto.admin.Members.Recover:input_type -> pluto.admin.RecoverRequest
+	1, // 8: pluto.admin.Members.List:output_type -> pluto.admin.MembersReply
+	5, // 9: pluto.admin.Members.Evict:output_type -> pluto.admin.EvictReply
+	7, // 10: pluto.admin.Members.Recover:output_type -> pluto.admin.RecoverReport
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_admin_member_proto_init() }
@@ -438,7 +674,7 @@ func file_admin_member_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_member_proto_rawDesc), len(file_admin_member_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Members_List_FullMethodName  = "/pluto.admin.Members/List"
-	Members_Evict_FullMethodName = "/pluto.admin.Members/Evict"
+	Members_List_FullMethodName    = "/pluto.admin.Members/List"
+	Members_Evict_FullMethodName   = "/pluto.admin.Members/Evict"
+	Members_Recover_FullMethodName = "/pluto.admin.Members/Recover"
 )
 
 // MembersClient is the client API for Members service.
@@ -33,6 +34,11 @@ type MembersClient interface {
 	// Evict declares a member lost for ever; the other members are told.
 	// FAILED_PRECONDITION says that it is connected, and force was not given.
 	Evict(ctx context.Context, in *EvictRequest, opts ...grpc.CallOption) (*EvictReply, error)
+	// Recover does again what only a member had that was evicted, as its data
+	// directory says, which lies on the node's machine. It tells of each account when
+	// that is done. It ends with the caller, and can be called again: nothing is done
+	// twice. FAILED_PRECONDITION says what has to be so first.
+	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RecoverReport], error)
 }
 
 type membersClient struct {
@@ -63,6 +69,25 @@ func (c *membersClient) Evict(ctx context.Context, in *EvictRequest, opts ...grp
 	return out, nil
 }
 
+func (c *membersClient) Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RecoverReport], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Members_ServiceDesc.Streams[0], Members_Recover_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RecoverRequest, RecoverReport]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Members_RecoverClient = grpc.ServerStreamingClient[RecoverReport]
+
 // MembersServer is the server API for Members service.
 // All implementations must embed UnimplementedMembersServer
 // for forward compatibility.
@@ -73,6 +98,11 @@ type MembersServer interface {
 	// Evict declares a member lost for ever; the other members are told.
 	// FAILED_PRECONDITION says that it is connected, and force was not given.
 	Evict(context.Context, *EvictRequest) (*EvictReply, error)
+	// Recover does again what only a member had that was evicted, as its data
+	// directory says, which lies on the node's machine. It tells of each account when
+	// that is done. It ends with the caller, and can be called again: nothing is done
+	// twice. FAILED_PRECONDITION says what has to be so first.
+	Recover(*RecoverRequest, grpc.ServerStreamingServer[RecoverReport]) error
 	mustEmbedUnimplementedMembersServer()
 }
 
@@ -88,6 +118,9 @@ func (UnimplementedMembersServer) List(context.Context, *MembersRequest) (*Membe
 }
 func (UnimplementedMembersServer) Evict(context.Context, *EvictRequest) (*EvictReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Evict not implemented")
+}
+func (UnimplementedMembersServer) Recover(*RecoverRequest, grpc.ServerStreamingServer[RecoverReport]) error {
+	return status.Error(codes.Unimplemented, "method Recover not implemented")
 }
 func (UnimplementedMembersServer) mustEmbedUnimplementedMembersServer() {}
 func (UnimplementedMembersServer) testEmbeddedByValue()                 {}
@@ -146,6 +179,17 @@ func _Members_Evict_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Members_Recover_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RecoverRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MembersServer).Recover(m, &grpc.GenericServerStream[RecoverRequest, RecoverReport]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Members_RecoverServer = grpc.ServerStreamingServer[RecoverReport]
+
 // Members_ServiceDesc is the grpc.ServiceDesc for Members service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +206,12 @@ var Members_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Members_Evict_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Recover",
+			Handler:       _Members_Recover_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "admin/member.proto",
 }

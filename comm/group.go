@@ -289,7 +289,7 @@ func (g *Group) fence(err error) {
 	g.fenced.Set(1)
 	why := "its data were restored from an old copy or are in use twice; put the newest data back, or start with an empty directory"
 	if errors.Is(err, ErrEvicted) {
-		why = "the others have evicted it; start with an empty directory"
+		why = "the others have evicted it; move its data directory away and start with an empty one, then plutoctl member recover gives the others what is in it alone"
 	}
 	level.Error(g.logger).Log("msg", "this replica takes no more writes: "+why, "origin", g.origin, "err", err)
 	g.cancel(err)

@@ -85,11 +85,14 @@ func (g *Group) greet(own, theirs *Hello, name string, known memory) (crdt.VC, e
 	if err := agree(own, theirs, name); err != nil {
 		return nil, err
 	}
-	if err := g.learn(name, theirs.GetEvicted()); err != nil {
-		return nil, err
-	}
 	logged, err := decodeVC(theirs.GetLogged())
 	if err != nil {
+		return nil, err
+	}
+	if err := g.learn(name, theirs.GetEvicted()); err != nil {
+		if last := g.logged().Get(g.origin); errors.Is(err, errEvictedHere) && last > logged.Get(g.origin) {
+			err = fmt.Errorf("%w, which lacks the last %d operations of it", err, last-logged.Get(g.origin))
+		}
 		return nil, err
 	}
 	if err := g.compareNumber(name, max(logged.Get(g.origin), theirs.GetTip().GetNumber())); err != nil {

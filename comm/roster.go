@@ -216,7 +216,7 @@ func (r *roster) checkIdentity(h *Hello, rec *Record, here crdt.VC) error {
 	own := r.store.Origin()
 	switch {
 	case r.evicted[origin] != nil:
-		return fmt.Errorf("%w: incarnation %s of %q, as its members have told each other: it must start with an empty directory, and what it had alone is lost to the others",
+		return fmt.Errorf("%w: incarnation %s of %q, as its members have told each other: it must start with an empty directory; what it had alone comes back by plutoctl member recover",
 			ErrEvicted, origin, h.GetName())
 	case origin == 0 || h.GetSlot() == 0 || h.GetSlot() > uint32(crdt.MaxSlot):
 		return fmt.Errorf("%w: %q has incarnation %s and slot %d", errRefused, h.GetName(), origin, h.GetSlot())

@@ -38,6 +38,7 @@ var commands = []command{
 	drainCommand,
 	memberListCommand,
 	memberEvictCommand,
+	memberRecoverCommand,
 	moveCommand,
 	hashCommand,
 	versionCommand,

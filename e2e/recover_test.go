@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-pluto/pluto/bench/imapc"
+	"github.com/go-pluto/pluto/e2e/cluster"
+)
+
+// recoverUsers are the users who change something at a worker that is cut off.
+const recoverUsers = 2
+
+// TestEvictedComesBack: a worker is cut off, goes on serving clients, and is evicted.
+// It comes back as a new member with its old data beside it, and what was done there
+// is done again, once, although it is killed in the middle of that.
+func TestEvictedComesBack(t *testing.T) {
+	c := ownCluster(t, cluster.Options{WAN: true})
+	w := c.US.Worker
+	for user := 1; user <= recoverUsers; user++ {
+		conn := dialUser(t, c, c.US, user)
+		for _, text := range []string{"stays", "flagged", "expunged", "moved"} {
+			storeText(t, conn, "INBOX", text)
+		}
+	}
+	until(t, timeout(t, time.Minute), "everything at eu and storage", func() (bool, error) {
+		return metric(t, w, "pluto_replication_lag_operations") == 0, nil
+	})
+	c.Network.Partition(usWorker, "")
+	for user := 1; user <= recoverUsers; user++ {
+		conn := dialUser(t, c, c.US, user)
+		for i := range 40 {
+			storeText(t, conn, "INBOX", fmt.Sprint("alone ", i))
+		}
+		do(t, "CREATE", doing(conn, "CREATE alone.below"))
+		storeText(t, conn, "alone.below", "in a new mailbox")
+		do(t, "SELECT", conn.Select("INBOX"))
+		for _, command := range []string{`STORE 2 +FLAGS (\Flagged)`, `STORE 3 +FLAGS (\Deleted)`, "MOVE 4 Archive", "EXPUNGE"} {
+			do(t, command, doing(conn, command))
+		}
+		if at := lastReplica(t, c.US.Distributor, user); at != usWorker {
+			t.Fatalf("it was %s that did it", at)
+		}
+		storeText(t, dialUser(t, c, c.EU, user), "INBOX", "meanwhile at eu")
+	}
+	evict(t, c)
+	w.Kill()
+	<-w.Ended()
+	c.Network.Heal()
+	do(t, "start the evicted worker", w.Start())
+	awaitLog(t, w, "plutoctl member recover")
+	do(t, "stop it", w.Stop(timeout(t, time.Minute)))
+	data, old := filepath.Join(c.Dir, "data", w.Name), filepath.Join(c.Dir, "data", w.Name+".old")
+	do(t, "move its data away", os.Rename(data, old))
+	do(t, "start it anew", w.Start())
+	do(t, "join", w.Await(timeout(t, readyTime)))
+
+	recoverOnce := func(args ...string) (string, error) {
+		return c.Ctl(timeout(t, time.Minute), c.US, slices.Concat([]string{"member", "recover", w.Name, old}, args)...)
+	}
+	until(t, timeout(t, time.Minute), "all members to be connected", func() (bool, error) {
+		out, err := recoverOnce("-n")
+		return strings.Contains(out, "to be recovered: 82 messages added, 2 messages moved, 2 messages removed, 2 flags changed"), err
+	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		recoverOnce()
+	}()
+	awaitLog(t, w, "recovered what only an evicted replica had")
+	w.Kill()
+	<-ended
+	do(t, "start it after a crash", w.Restart(timeout(t, readyTime)))
+	until(t, timeout(t, time.Minute), "the rest to be recovered", func() (bool, error) {
+		out, err := recoverOnce()
+		return err == nil && strings.Contains(out, "recovered: "), err
+	})
+	if out, err := recoverOnce(); err != nil || !strings.Contains(out, "recovered: nothing, of 0 users") {
+		t.Errorf("once more: %v\n%s", err, out)
+	}
+	want := []string{"INBOX", "meanwhile at eu", "stays", `flagged \Flagged`, "Archive", "moved", "alone.below", "in a new mailbox"}
+	for i := range 40 {
+		want = append(want, fmt.Sprint("alone ", i))
+	}
+	slices.Sort(want)
+	for user := 1; user <= recoverUsers; user++ {
+		for _, r := range []*cluster.Region{c.US, c.EU} {
+			until(t, timeout(t, time.Minute), "the same mail at "+r.Name, func() (bool, error) {
+				got, err := texts(t.Context(), t, c, r, user, "INBOX", "Archive", "alone.below")
+				if !slices.Equal(got, want) {
+					err = fmt.Errorf("user %d has %q, %v", user, got, err)
+				}
+				return err == nil, err
+			})
+		}
+	}
+	sameAtStorage(t, c, 1, "INBOX", "Archive", "alone.below")
+}
+
+// evict evicts the worker of us when the others have noticed that it is away.
+func evict(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	until(t, timeout(t, time.Minute), "eviction", func() (bool, error) {
+		_, err := c.Ctl(timeout(t, time.Minute), c.EU, "member", "evict", usWorker)
+		return err == nil, err
+	})
+}
+
+func storeText(t *testing.T, conn *imapc.Conn, box, text string) {
+	t.Helper()
+	_, err := conn.Append(box, "", []byte("Subject: test\r\n\r\n"+text+"\r\n"), false)
+	do(t, "APPEND", err)
+}
+
+// texts returns the names of mailboxes, and the text of each message with its flags, sorted.
+func texts(ctx context.Context, t *testing.T, c *cluster.Cluster, r *cluster.Region, user int, boxes ...string) (out []string, err error) {
+	conn, err := target(t, c, r).Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	name, password := cluster.User(user)
+	if err := conn.Login(name, password); err != nil {
+		return nil, err
+	}
+	for _, box := range boxes {
+		if err := conn.Select(box); err != nil {
+			return nil, err
+		}
+		out = append(out, box)
+		_, err := conn.Do("FETCH 1:* (FLAGS BODY.PEEK[TEXT])", func(r *imapc.Response) {
+			if r.Name != "FETCH" {
+				return
+			}
+			line := string(r.Rest)
+			_, text, _ := strings.Cut(line, "}\r\n")
+			text, _, _ = strings.Cut(text, "\r\n")
+			for _, f := range []string{`\Flagged`, `\Deleted`, `\Seen`} {
+				if strings.Contains(line, f) {
+					text += " " + f
+				}
+			}
+			out = append(out, text)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
