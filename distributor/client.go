@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/go-pluto/pluto/imap/clientid"
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
@@ -35,8 +36,7 @@ type client struct {
 	loginBy  time.Time
 	failures int
 	bad      int
-	id       string // what the client said with ID
-	name     string // and what it is called there, in lower case
+	id       clientid.ID // what the client said with ID; List is empty if that is too much to pass on
 
 	// After login.
 	writeBy    time.Time   // the write deadline of the relay, which owns it
@@ -169,7 +169,7 @@ func (c *client) begin(early []byte) {
 		c.out = append(c.out, "+ OK\r\n"...)
 		return c.flush()
 	})
-	c.id, c.name = "", ""
+	c.id = clientid.ID{}
 }
 
 // loginDeadline makes reading and writing end when a login is due.

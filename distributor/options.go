@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-pluto/pluto/auth"
+	"github.com/go-pluto/pluto/imap/clientid"
 )
 
 // Options say what a Server serves and with what. Greeting, Capabilities,
@@ -19,7 +20,7 @@ type Options struct {
 	Capabilities []string
 	// Quirks hide some of them from certain clients, once they have told by ID what
 	// they are.
-	Quirks []Quirk
+	Quirks clientid.Quirks
 	// TLS is for clients.
 	TLS *tls.Config
 	// Auth verifies passwords.
@@ -95,13 +96,6 @@ func (l Limits) withDefaults() Limits {
 // homeWait is how long a session that is well where it is waits for a replica to
 // have what it has seen: it can be moved later.
 func (l Limits) homeWait() time.Duration { return min(l.ResumeWait, 200*time.Millisecond) }
-
-// Quirk hides capabilities from clients whose name, as they give it with ID, contains
-// Client, in any case.
-type Quirk struct {
-	Client string
-	Hide   []string
-}
 
 // DefaultCapabilities are what the pre-authentication machine can do.
 var DefaultCapabilities = []string{"IMAP4rev1", "IMAP4rev2", "SASL-IR", "LITERAL+", "ID", "ENABLE", "AUTH=PLAIN"}

@@ -318,7 +318,7 @@ func (c *client) saslResponse(cmd *wire.Command, wanted bool) (string, error) {
 func (c *client) openFor(tag string, user uint32, login string, quota auth.Quota) (*opened, error) {
 	open := &tunnel.Open{
 		UserId: user, Login: login, Tag: tag, Session: newSessionID(),
-		Remote: c.raw.RemoteAddr().String(), Tls: c.secure, ClientId: c.id,
+		Remote: c.raw.RemoteAddr().String(), Tls: c.secure, ClientId: c.id.List,
 		QuotaStorage: limit(quota.Storage), QuotaMessages: limit(quota.Messages),
 	}
 	session, err := c.server.replicas.open(c.ctx, c.server.opts.Route(user), open)

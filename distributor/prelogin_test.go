@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-pluto/pluto/imap/clientid"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -15,7 +16,7 @@ import (
 // another ID makes it another one.
 func TestCapabilitiesHiddenBeforeLogin(t *testing.T) {
 	s := startServer(t, func(o *Options) {
-		o.Quirks = []Quirk{{Client: "Some Mail", Hide: []string{"imap4REV2", "LITERAL+"}}, {Client: "mail", Hide: []string{"ENABLE"}}}
+		o.Quirks = clientid.Quirks{{Client: "Some Mail", Hide: []string{"imap4REV2", "LITERAL+"}}, {Client: "mail", Hide: []string{"ENABLE"}}}
 	}, startNode(t, fakeSession("w")).replica("w"))
 	s.connect().script(`
 		C: a CAPABILITY

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-pluto/pluto/imap/clientid"
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
@@ -82,27 +83,20 @@ func (s *session) appendSeparator(dst []byte) []byte {
 	return append(dst, '"', s.opts.Separator, '"')
 }
 
-// maxIDPairs and the sizes of the strings are RFC 2971 section 3.3's.
-const (
-	maxIDPairs = 30
-	maxIDField = 30
-	maxIDValue = 1024
-)
-
 // id: RFC 2971. Of what the client says of itself its name is kept.
 func (s *session) id(c *wire.Command) error {
 	if err := c.SP(); err != nil {
 		return err
 	}
-	client, err := readID(c)
+	said, err := clientid.Read(c)
 	if err != nil {
 		return err
 	}
 	if err := c.End(); err != nil {
 		return err
 	}
-	if client != s.client {
-		s.client, s.stateDirty = client, stateChanged
+	if said.Name != s.client {
+		s.client, s.stateDirty = said.Name, stateChanged
 	}
 	s.out.buf = append(s.out.buf, `* ID ("name" "pluto"`...)
 	if s.opts.Version != "" {
@@ -111,44 +105,4 @@ func (s *session) id(c *wire.Command) error {
 	}
 	s.out.buf = append(s.out.buf, ")\r\n"...)
 	return nil
-}
-
-// readID reads the parameters of ID and returns the client's name in lower case, if
-// it is given.
-func readID(c *wire.Command) (name string, err error) {
-	if !c.Byte('(') {
-		_, isNil, err := c.NString()
-		if err == nil && !isNil {
-			return "", badSyntax("Expected a list of parameters or NIL")
-		}
-		return "", err
-	}
-	for n := 0; !c.Byte(')'); n++ {
-		if n == maxIDPairs {
-			return "", badSyntax("Too many parameters")
-		}
-		if n > 0 {
-			if err := c.SP(); err != nil {
-				return "", err
-			}
-		}
-		field, err := c.String()
-		if err != nil {
-			return "", err
-		}
-		if err := c.SP(); err != nil {
-			return "", err
-		}
-		value, _, err := c.NString()
-		if err != nil {
-			return "", err
-		}
-		if len(field) > maxIDField || len(value) > maxIDValue {
-			return "", badSyntax("Parameter is too long")
-		}
-		if strings.EqualFold(field, "name") {
-			name = strings.ToLower(value)
-		}
-	}
-	return name, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-pluto/pluto/imap/clientid"
 )
 
 // Options are what a session needs to know besides connection and account. The
@@ -28,7 +29,7 @@ type Options struct {
 	// known to stumble over them. What they name works all the same.
 	Hide []string
 	// Quirks are what is hidden from clients of some names as well.
-	Quirks []Quirk
+	Quirks clientid.Quirks
 	// Client is what the client said of itself before login: the parameters of ID,
 	// as they are in that command (RFC 2971); may be empty.
 	Client string
@@ -41,13 +42,6 @@ type Options struct {
 	Metrics *Metrics
 	// Now is the clock that ages of messages are measured by (RFC 5032); nil: time.Now.
 	Now func() time.Time
-}
-
-// Quirk hides capabilities from clients that say by ID to have such a name: one
-// that contains it, in any case.
-type Quirk struct {
-	Client string
-	Hide   []string
 }
 
 // DefaultMaxMessageSize is the largest message when Options do not say otherwise.

@@ -4,12 +4,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/go-pluto/pluto/imap/clientid"
 )
 
 // A client is known by the name that it gives, before login or after it, and is not
 // told of what it stumbles over; a quirk costs nobody else anything.
 func TestQuirks(t *testing.T) {
-	quirks := []Quirk{{"Old Mail", []string{"QUOTA", "COMPRESS=DEFLATE"}}, {"mail", []string{"METADATA"}}}
+	quirks := clientid.Quirks{{Client: "Old Mail", Hide: []string{"QUOTA", "COMPRESS=DEFLATE"}}, {Client: "mail", Hide: []string{"METADATA"}}}
 	for said, hidden := range map[string][]string{
 		``:                                 nil,
 		`NIL`:                              nil,
@@ -35,7 +37,7 @@ func TestQuirks(t *testing.T) {
 
 // What a session knows of its connection goes with it to another replica.
 func TestConnectionState(t *testing.T) {
-	for _, from := range []*session{{}, {client: "mail"}, {compressed: true}, {compressed: true, client: strings.Repeat("x", maxIDValue)}} {
+	for _, from := range []*session{{}, {client: "mail"}, {compressed: true}, {compressed: true, client: strings.Repeat("x", clientid.MaxValue)}} {
 		var w stateWriter
 		from.saveConnection(&w)
 		to := &session{turner: turnerOnly{}}

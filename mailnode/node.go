@@ -20,6 +20,7 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 	"github.com/go-pluto/pluto/crypto"
 	"github.com/go-pluto/pluto/imap"
+	"github.com/go-pluto/pluto/imap/clientid"
 	"github.com/go-pluto/pluto/imap/tunnel"
 	"github.com/go-pluto/pluto/mailstore"
 	"github.com/go-pluto/pluto/telemetry"
@@ -260,7 +261,7 @@ func imapOptions(cfg *config.Config, reg prometheus.Registerer) imap.Options {
 		Metrics:        imap.NewMetrics(reg),
 	}
 	for _, h := range cfg.IMAP.HideCapabilities {
-		options.Quirks = append(options.Quirks, imap.Quirk{Client: h.Client, Hide: h.Capabilities})
+		options.Quirks = append(options.Quirks, clientid.Quirk{Client: h.Client, Hide: h.Capabilities})
 	}
 	if d := cfg.Distributor; d != nil {
 		options.Autologout = d.Limits.IdleTimeout

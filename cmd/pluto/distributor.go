@@ -17,6 +17,7 @@ import (
 	"github.com/go-pluto/pluto/config"
 	"github.com/go-pluto/pluto/crypto"
 	"github.com/go-pluto/pluto/distributor"
+	"github.com/go-pluto/pluto/imap/clientid"
 	"github.com/go-pluto/pluto/telemetry"
 )
 
@@ -86,9 +87,9 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 		return nil, err
 	}
 	e.backend = closer
-	var quirks []distributor.Quirk
+	var quirks clientid.Quirks
 	for _, h := range cfg.IMAP.HideCapabilities {
-		quirks = append(quirks, distributor.Quirk{Client: h.Client, Hide: h.Capabilities})
+		quirks = append(quirks, clientid.Quirk{Client: h.Client, Hide: h.Capabilities})
 	}
 	e.server, err = distributor.New(distributor.Options{
 		Greeting: cfg.IMAP.Greeting,
