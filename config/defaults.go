@@ -33,6 +33,7 @@ const (
 	DefaultMaxConnsPerUser    = 50
 	DefaultMaxAuthFailures    = 3
 	DefaultLoginTimeout       = time.Minute
+	DefaultLoginWait          = 2 * time.Second
 	DefaultResumeWait         = 2 * time.Second
 	DefaultMoveTimeout        = 15 * time.Second
 	DefaultHomeDelay          = 3 * time.Second

@@ -36,7 +36,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	}
 	defaults := []string{"RootCertLoc", "Greeting", "HierarchySeparator", "MaxMessageSize", "QuotaStorage", "QuotaMessages",
 		"ListenStartTLSAddr", "ListenLMTPAddr", "PublicCertLoc", "PublicKeyLoc", "InternalCertLoc", "InternalKeyLoc",
-		"AuthAdapter", "Separator", "MaxConnections", "MaxConnectionsPerUser", "MaxAuthFailures", "LoginTimeout", "IdleTimeout",
+		"AuthAdapter", "Separator", "MaxConnections", "MaxConnectionsPerUser", "MaxAuthFailures", "LoginTimeout", "LoginWait", "IdleTimeout", "ResumeWait", "MoveTimeout", "HomeDelay",
 		"CertLoc", "KeyLoc", "DataRoot", "AckPeers", "AckTimeout", "AckStrict", "LogMaxSize", "LogMaxAge", "SnapshotRate", "EvictAfter", "AheadTimeout"}
 	var short []string
 	for line := range strings.Lines(string(text)) {

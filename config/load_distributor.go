@@ -142,6 +142,7 @@ func readLimits(t *table) Limits {
 		MaxConnectionsPerUser: DefaultMaxConnsPerUser,
 		MaxAuthFailures:       DefaultMaxAuthFailures,
 		LoginTimeout:          DefaultLoginTimeout,
+		LoginWait:             DefaultLoginWait,
 		IdleTimeout:           DefaultIdleTimeout,
 		ResumeWait:            DefaultResumeWait,
 		MoveTimeout:           DefaultMoveTimeout,
@@ -155,6 +156,7 @@ func readLimits(t *table) Limits {
 	l.MaxConnectionsPerUser = int(t.int("MaxConnectionsPerUser", DefaultMaxConnsPerUser, 1, 1_000_000))
 	l.MaxAuthFailures = int(t.int("MaxAuthFailures", DefaultMaxAuthFailures, 1, 1000))
 	l.LoginTimeout = t.duration("LoginTimeout", DefaultLoginTimeout, time.Second, time.Hour)
+	l.LoginWait = t.duration("LoginWait", DefaultLoginWait, time.Millisecond, time.Minute)
 	l.ResumeWait = t.duration("ResumeWait", DefaultResumeWait, time.Millisecond, time.Minute)
 	l.MoveTimeout = t.duration("MoveTimeout", DefaultMoveTimeout, time.Millisecond, time.Hour)
 	l.HomeDelay = t.duration("HomeDelay", DefaultHomeDelay, time.Millisecond, time.Hour)

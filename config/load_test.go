@@ -90,6 +90,7 @@ func TestParse(t *testing.T) {
 		{"root", c.RootCertLoc, "/etc/pluto/pki/root.pem"},
 		{"lmtp", c.Distributor.ListenLMTPAddr, "unix:/etc/pluto/run/lmtp"},
 		{"users file", c.Distributor.AuthFile.File, "/etc/pluto/users.txt"},
+		{"login wait", c.Distributor.Limits.LoginWait, DefaultLoginWait},
 		{"max auth failures", c.Distributor.Limits.MaxAuthFailures, DefaultMaxAuthFailures},
 		{"cert", w.CertLoc, "/etc/pluto/private/internal-eu-worker-1-cert.pem"},
 		{"data", w.DataRoot, "/etc/pluto/data/eu-worker-1"},
@@ -189,8 +190,9 @@ func TestProblems(t *testing.T) {
 		{"adapter", "[Distributor.AuthFile]", "AuthAdapter = \"LDAP\"\n[Distributor.AuthFile]", []string{`Distributor.AuthAdapter = "LDAP": unknown; write "AuthFile" or "AuthPostgres"`}},
 		{"adapter without section", "[Distributor.AuthFile]", "AuthAdapter = \"AuthPostgres\"\n[Distributor.AuthFile]", []string{"Distributor.AuthPostgres: missing; AuthAdapter is"}},
 		{"auth separator", `File = "users.txt"`, "File = \"users.txt\"\nSeparator = \"$\"", []string{`Distributor.AuthFile.Separator = "$": write one of ; : |`}},
-		{"limits", "[Workers.worker-1]", "[Distributor.Limits]\nMaxConnections = 0\nLoginTimeout = \"1 minute\"\n[Workers.worker-1]", []string{
-			"Distributor.Limits.MaxConnections = 0: not between 1 and 10000000", "Distributor.Limits.LoginTimeout = \"1 minute\": not a duration"}},
+		{"limits", "[Workers.worker-1]", "[Distributor.Limits]\nMaxConnections = 0\nLoginTimeout = \"1 minute\"\nLoginWait = \"0s\"\n[Workers.worker-1]", []string{
+			"Distributor.Limits.MaxConnections = 0: not between 1 and 10000000", "Distributor.Limits.LoginTimeout = \"1 minute\": not a duration",
+			"Distributor.Limits.LoginWait = \"0s\": not between 1ms and 1m0s"}},
 		{"truth", "Slot = 1\n", "Slot = 1\nAckStrict = \"no\"\n", []string{`Workers.worker-1.AckStrict = "no": not a truth value; write true or false`}},
 		{"empty file", region, none, []string{"no node; write at least one of"}},
 		{"array of tables", "[Workers.worker-1]\n", "[[Workers.worker-1]]\n", []string{"Workers.worker-1 = (a list): not a table"}},

@@ -109,6 +109,7 @@ type Limits struct {
 	MaxConnectionsPerUser int
 	MaxAuthFailures       int           // failures until a connection is closed
 	LoginTimeout          time.Duration // from connecting to being logged in
+	LoginWait             time.Duration // for a node to come up, when none can serve a login
 	IdleTimeout           time.Duration // RFC 9051 section 5.4
 	ResumeWait            time.Duration // for a node to get what a session has seen that moves there
 	MoveTimeout           time.Duration // until a session that no node takes over ends

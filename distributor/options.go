@@ -60,7 +60,7 @@ type Limits struct {
 	LoginTimeout          time.Duration // from connecting to being logged in; default 1 min
 	WriteTimeout          time.Duration // for the next 31 KiB to be taken by the client; default 3 min
 	OpenTimeout           time.Duration // for a replica to open a session; default 4 s
-	LoginWait             time.Duration // for some replica to be there, when none can open the session of a login; default 2 s
+	LoginWait             time.Duration // for some replica to be there, when none can open the session of a login; default 2 s, at most half of LoginTimeout
 	ResumeWait            time.Duration // for a replica to get what a session has seen that moves to it; default 2 s
 	MoveTimeout           time.Duration // until a session whose node is lost ends, if none takes it over; default 15 s
 	HomeDelay             time.Duration // that a preferred replica is well before sessions go back to it; default 3 s
@@ -89,6 +89,7 @@ func (l Limits) withDefaults() Limits {
 	duration(&l.ResumeWait, 2*time.Second)
 	duration(&l.MoveTimeout, 15*time.Second)
 	duration(&l.HomeDelay, 3*time.Second)
+	l.LoginWait = min(l.LoginWait, l.LoginTimeout/2) // so that its client can be told
 	l.OpenTimeout = max(l.OpenTimeout, l.ResumeWait+time.Second)
 	return l
 }

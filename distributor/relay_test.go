@@ -154,6 +154,24 @@ func TestLoginWaits(t *testing.T) {
 	c.expect("a OK")
 }
 
+// A client whose login nobody can serve is told so, and can try again.
+func TestLoginWhenAllAreDown(t *testing.T) {
+	worker, storage := startNode(t, fakeSession("worker")), startNode(t, fakeSession("storage"))
+	worker.stop()
+	storage.stop()
+	s := startServer(t, nil, worker.replica("worker"), storage.replica("storage"))
+	c := s.connect()
+	c.script("C: a login user1 pass1\nS: a NO [UNAVAILABLE]\nC: b noop\nS: b OK")
+	if got := value(t, s.metrics.logins.WithLabelValues(loginNoReplica)); got != 1 {
+		t.Errorf("%v", got)
+	}
+	storage.start()
+	await(t, "a login", func() bool {
+		c.send("c login user1 pass1\r\n")
+		return strings.HasPrefix(c.expect("c "), "c OK")
+	})
+}
+
 // A node whose certificate is not the expected one is not used.
 func TestWrongNode(t *testing.T) {
 	node := startNode(t, fakeSession("w"))

@@ -108,6 +108,7 @@ func startDistributor(_ context.Context, cfg *config.Config, logger log.Logger) 
 			MaxConnectionsPerUser: d.Limits.MaxConnectionsPerUser,
 			MaxAuthFailures:       d.Limits.MaxAuthFailures,
 			LoginTimeout:          d.Limits.LoginTimeout,
+			LoginWait:             d.Limits.LoginWait,
 			ResumeWait:            d.Limits.ResumeWait,
 			MoveTimeout:           d.Limits.MoveTimeout,
 			HomeDelay:             d.Limits.HomeDelay,
