@@ -39,8 +39,14 @@ func TestUpgrade(t *testing.T) {
 func writeFixture(t *testing.T, dir string) {
 	data := filepath.Join(dir, testDir)
 	n := &node{t: t, fs: vfs.NewCrashableMem(), slot: 1}
+	n.set = func(o *ReplicaOptions) { o.VanishedMax = -1 } // nothing that vanished is remembered
 	n.open()
 	s := n.session()
+	n.expungeSecond(s, "Doubtful")
+	if err := n.RaiseEpoch(ctxOf(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	n.expungeSecond(s, "Forgotten")
 	mustAppend(t, s, "INBOX", "one", `\Seen`, "$Label")
 	mustAppend(t, s, "INBOX", "two", `\Flagged`)
 	mustAppend(t, s, "INBOX", "three is gone")
@@ -82,6 +88,33 @@ func writeFixture(t *testing.T, dir string) {
 	}
 }
 
+// expungeSecond makes a mailbox of three messages, of which the second is gone and forgotten.
+func (n *node) expungeSecond(s *Account, box string) {
+	n.t.Helper()
+	if err := s.Create(ctxOf(n.t), box, ""); err != nil {
+		n.t.Fatal(err)
+	}
+	for i := range 3 {
+		mustAppend(n.t, s, box, fmt.Sprint("message ", i))
+	}
+	m := mustSelect(n.t, s, box)
+	defer m.Close()
+	mustExpunge(n.t, m, tags(m.View())[1:2])
+	n.Upkeep()
+}
+
+// sinceFirst describes what a client is told that has the MODSEQ of a mailbox's first message.
+func (n *node) sinceFirst(m *Mailbox) string {
+	n.t.Helper()
+	var first Message
+	m.View().At(0, &first)
+	got, err := m.Resync(ctxOf(n.t), Known{UIDValidity: m.UIDValidity(), ModSeq: first.ModSeq, UIDs: []UIDRange{{1, first.UID.Number() + 5}}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return fmt.Sprintf("exact %v, %d changed, vanished %v", got.Own, len(got.Changed), got.Vanished)
+}
+
 // fixturePicture describes everything that a client, a peer and an operator see.
 func (n *node) fixturePicture() string {
 	n.t.Helper()
@@ -104,6 +137,9 @@ func (n *node) fixturePicture() string {
 		fmt.Fprintf(&b, "  validity %d\n", m.UIDValidity())
 		for _, line := range lines(n.t, s, m.View()) {
 			fmt.Fprintf(&b, "  %s\n", line)
+		}
+		if x.Name == "Doubtful" || x.Name == "Forgotten" {
+			fmt.Fprintf(&b, "  since its first message: %s\n", n.sinceFirst(m))
 		}
 		m.Close()
 	}

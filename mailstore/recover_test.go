@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -463,8 +465,11 @@ func TestRecoverOldFormats(t *testing.T) {
 		n := newNode(t, 2)
 		from := remains(t, old)
 		out, err := n.tryRecover(ctxOf(t), from, false, &node{Replica: from.r})
-		if err != nil || len(out) != 1 || out[0].Added != 4 {
-			t.Errorf("%s: %+v, %v", dir, out, err)
+		picture, failed := os.ReadFile(filepath.Join(dir, fixturePicture))
+		do(t, failed)
+		there := len(regexp.MustCompile(`(?m)^  \d+ `).FindAll(picture, -1))
+		if err != nil || len(out) != 1 || out[0].Added != there {
+			t.Errorf("%s: %+v, %v, want %d messages", dir, out, err, there)
 		}
 		now, err := old.fs.List(testDir)
 		do(t, err)
