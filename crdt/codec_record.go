@@ -160,7 +160,11 @@ func (m *Message) decodeRare(r *reader, has byte) {
 // only for a process that reads what it wrote itself; see [Mailbox.Restart].
 func (b *Mailbox) AppendBinary(dst []byte) []byte {
 	w := writer{b: dst}
-	w.byte(recordVersion)
+	version := byte(recordVersion)
+	if b.Doubt != b.VanFloor {
+		version = doubtVersion
+	}
+	w.byte(version)
 	w.fixed(uint64(b.ID))
 	w.string(b.Created)
 	w.uint(uint64(b.Generation))
@@ -180,14 +184,30 @@ func (b *Mailbox) AppendBinary(dst []byte) []byte {
 	} {
 		w.uint(x)
 	}
+	if version == doubtVersion {
+		w.uint(uint64(b.Doubt))
+	}
 	return w.b
 }
+
+// AppendShared is AppendBinary for another replica, which has floors of its own: in
+// version 1, so that members of an earlier version read it too.
+func (b *Mailbox) AppendShared(dst []byte) []byte {
+	c := *b
+	c.VanFloor, c.Doubt = 0, 0
+	return c.AppendBinary(dst)
+}
+
+// doubtVersion is the version of the record of a mailbox that tells Doubt from
+// VanFloor. In version 1 one number was both.
+const doubtVersion = recordVersion + 1
 
 // DecodeMailbox reads what [Mailbox.AppendBinary] wrote; an error wraps
 // [ErrVersion] or [ErrMalformed].
 func DecodeMailbox(data []byte) (*Mailbox, error) {
 	r := reader{b: data}
-	r.version(recordVersion)
+	doubt := len(data) > 0 && data[0] == doubtVersion
+	r.version(doubtVersion)
 	b := &Mailbox{ID: MailboxID(r.fixed()), Created: r.string(), Generation: r.uint32()}
 	b.Name.Time = Time(r.uint())
 	b.Name.Value = r.string()
@@ -207,6 +227,9 @@ func DecodeMailbox(data []byte) (*Mailbox, error) {
 	b.Bytes, b.VanFloor, b.Recent = r.uint(), Time(r.uint()), r.uid()
 	b.Evidence = Evidence{int64(r.uint()), int64(r.uint()), r.uid()}
 	b.Held = r.uint32()
+	if b.Doubt = b.VanFloor; doubt {
+		b.Doubt = Time(r.uint())
+	}
 	if err := r.finish(); err != nil {
 		return nil, fmt.Errorf("decode mailbox: %w", err)
 	}

@@ -160,6 +160,37 @@ func TestRecordRoundTrip(t *testing.T) {
 	})
 }
 
+// TestMailboxFloors: a record of version 1 has one number for both floors, which is
+// believed of both. Another replica gets none, and can read the record in any version.
+func TestMailboxFloors(t *testing.T) {
+	old, err := os.ReadFile("testdata/records/mailbox-floor.v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := DecodeMailbox(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.VanFloor == 0 || b.Doubt != b.VanFloor {
+		t.Errorf("pruned up to %d, nothing certain up to %d", b.VanFloor, b.Doubt)
+	}
+	if again := b.AppendBinary(nil); !bytes.Equal(again, old) {
+		t.Errorf("encodes differently now: %x, was %x", again, old)
+	}
+	for _, floors := range [][2]Time{{5, 0}, {0, 5}, {7, 7}, {0, 0}} {
+		b.VanFloor, b.Doubt = floors[0], floors[1]
+		got, err := DecodeMailbox(b.AppendBinary(nil))
+		if err != nil || !reflect.DeepEqual(got, b) {
+			t.Errorf("got %+v (%v), want %+v", got, err, b)
+		}
+		shared := b.AppendShared(nil)
+		got, err = DecodeMailbox(shared)
+		if err != nil || shared[0] != recordVersion || got.VanFloor != 0 || got.Doubt != 0 || got.N != b.N || got.ID != b.ID {
+			t.Errorf("another replica gets %+v (%v) in version %d", got, err, shared[0])
+		}
+	}
+}
+
 func TestNewerVersions(t *testing.T) {
 	op, err := EncodeOp(&Op{Dot: Dot{1, 1}, Account: 7, Payload: &Touch{1, 1}})
 	if err != nil {
@@ -192,7 +223,7 @@ func TestNewerVersions(t *testing.T) {
 		"mailbox": func(b []byte) error { _, err := DecodeMailbox(b); return err },
 		"account": func(b []byte) error { _, err := DecodeAccount(b); return err },
 	} {
-		if err := decode([]byte{recoveredVersion + 1, 0, 0}); !errors.Is(err, ErrVersion) {
+		if err := decode([]byte{max(recoveredVersion, doubtVersion) + 1, 0, 0}); !errors.Is(err, ErrVersion) {
 			t.Errorf("newer %s: %v", name, err)
 		}
 		if err := decode([]byte{0}); !errors.Is(err, ErrMalformed) {

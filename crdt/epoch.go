@@ -118,9 +118,14 @@ func (w *work) raiseAll(epoch uint32) error {
 // member may be what nobody else has, also if they have been here since: of none
 // that comes with an earlier MODSEQ is anything certain.
 func (w *work) doubtAll() error {
-	return w.everyMailbox(func(b *openBox) {
-		b.VanFloor, b.High, b.dirty = max(b.VanFloor, w.Mod), max(b.High, w.Mod), true
-	})
+	return w.everyMailbox(w.doubt)
+}
+
+// doubt makes nothing certain of clients with a MODSEQ of before. The one that they
+// are told next is worth something again.
+func (w *work) doubt(b *openBox) {
+	b.Doubt = max(b.Doubt, w.Mod)
+	w.raise(b)
 }
 
 // everyMailbox calls f once or more for every mailbox, INBOX also before it was used.

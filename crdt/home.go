@@ -68,8 +68,8 @@ func (p *SetHome) check(w *work) error {
 }
 
 // effect raises the mailboxes as a RaiseEpoch does. What is shown there is below
-// their horizon then. Of what vanished elsewhere nothing is known: clients that
-// were away are told which of the UIDs that they know are none (crdt.md 4.4).
+// their horizon then. A MODSEQ of another subnet says nothing here: clients are told
+// everything anew, once.
 func (p *SetHome) effect(w *work) error {
 	for i := range p.Boxes {
 		r := &p.Boxes[i]
@@ -78,7 +78,8 @@ func (p *SetHome) effect(w *work) error {
 			return err
 		}
 		w.hear(b, r.N)
-		b.H, b.VanFloor, b.dirty = max(b.H, b.N), max(b.VanFloor, w.Mod), true
+		b.H = max(b.H, b.N)
+		w.doubt(b)
 		if r.C > b.C {
 			b.C = r.C
 			if err := w.use(b); err != nil {

@@ -61,15 +61,20 @@ func (s *Site) AnnounceAbove(box MailboxID, have Time) (uidNext UID, high Time, 
 	return uidNext, b.High, nil
 }
 
-// Certain returns what of f holds in a mailbox: nothing if it is below VanFloor.
-// What vanished up to there is known no more (crdt.md 4.4), or what the client
-// has may be lost with a member that was evicted ([RaiseEpoch]).
+// Certain returns what of f holds in a mailbox: nothing if it is below Doubt. What
+// the client has may be lost with a member that was evicted ([RaiseEpoch]).
 func (b *Mailbox) Certain(f Floor) Floor {
-	if f.Time < b.VanFloor {
+	if f.Time < b.Doubt {
 		return Floor{}
 	}
 	return f
 }
+
+// Forgot reports whether more may have vanished since f, which is certain, than is
+// still listed: it is below VanFloor, or nothing is certain. The client is then told
+// which of the UIDs that it knows are none (crdt.md 4.4). Of what is there it is told
+// no more than the changes since f.
+func (b *Mailbox) Forgot(f Floor) bool { return f.Time == 0 || f.Time < b.VanFloor }
 
 // Reports says what a client whose MODSEQ is worth f must be told of m: that it
 // is as it is, and that its other UIDs are none. Other replicas may have shown

@@ -106,7 +106,7 @@ func (w *world) report(i int, box MailboxID, x *crdttest.QResync) (crdttest.Repo
 			vanished(u)
 		}
 	}
-	if w.roaming && f.Time == 0 {
+	if w.roaming && b.Forgot(f) {
 		out.Vanished = complement(x.Known(), w.rows(i, box, 0))
 	}
 	if w.roaming && r.tokens.Credible(have, w.now) && high < have {
@@ -279,9 +279,12 @@ func TestEvictionLeavesNothingCertain(t *testing.T) {
 	w.note(0)
 	w.hear(0, 1)
 	do(1, appends(2))
+	do(1, func(s *Site) (Payload, error) {
+		return s.PrepareStore(slices.Collect(maps.Keys(w.reps[0].mem.messages)), StoreAdd, []string{`\Seen`})
+	})
 	w.sync(c, 1, Inbox)
 	w.hear(0, 1)
-	w.sync(c, 0, Inbox) // a MODSEQ of this one, and a message that it will never get
+	w.sync(c, 0, Inbox) // a MODSEQ of this one, and a message and a flag that it will never get
 	x := c.cache[Inbox]
 	if len(x.Rows) != 2 {
 		t.Fatalf("the client has %v", x.Rows)
@@ -291,7 +294,7 @@ func TestEvictionLeavesNothingCertain(t *testing.T) {
 	do(0, func(s *Site) (Payload, error) { return s.PrepareEpoch(1) })
 	x.vec = nil // what it saw at the other one counts no more
 	report, f := w.sync(c, 0, Inbox)
-	if f != (Floor{}) || len(x.Rows) != 1 || len(report.Vanished) != 1 {
+	if f != (Floor{}) || len(x.Rows) != 1 || len(report.Vanished) != 1 || len(report.Fetched) != 1 {
 		t.Errorf("%+v is certain; the client has %v after %+v", f, x.Rows, report)
 	}
 	do(0, appends(3))

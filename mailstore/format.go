@@ -15,13 +15,18 @@ import (
 //
 // Whoever changes it enters a migration and keeps data of the version before:
 // testdata/README.md.
-const formatVersion = 2
+const formatVersion = 3
 
 // migrations are what brings a database from one version to the next: a function
 // for each version from 1 on, which puts into b what is to change.
 var migrations = [formatVersion - 1]func(s *Store, b *pebble.Batch) error{
 	(*Store).migrateQuarantines,
+	nothingToMigrate, // 2 to 3: records of mailboxes have two floors, and are read in both versions
 }
+
+// nothingToMigrate is for a version that reads what the one before it wrote, while
+// that one does not read what this one writes.
+func nothingToMigrate(*Store, *pebble.Batch) error { return nil }
 
 // migrate brings a database of an older version up to date, a version in one
 // batch: after a crash it goes on where it was.

@@ -261,10 +261,14 @@ func (m *Mailbox) store(ctx context.Context, messages []crdt.Tag, change FlagCha
 		return d.failed, nil
 	}
 	var failed []int
-	since := m.Floor(change.UnchangedSince) // of another replica: what it surely covers (crdt.md 4.2)
 	defer func() { m.s.failed = nil }()
 	err := m.s.change(ctx, func(t *tx) ([]crdt.Payload, error) {
 		failed = nil // it may be the second time
+		box, err := t.peek(m.box.id)
+		if err != nil {
+			return nil, err
+		}
+		since := t.floor(box, change.UnchangedSince)
 		targets, err := t.present(m.box.id, messages, func(i int, x *crdt.Message) bool {
 			if change.Conditional && x.Mod > since.Time {
 				failed = append(failed, i)

@@ -57,10 +57,11 @@ func (m *Mailbox) Resync(ctx context.Context, known Known) (Resync, error) {
 	return out, nil
 }
 
-// Floor says what a client's MODSEQ is worth at this replica, for CHANGEDSINCE
-// and SEARCH MODSEQ: what changed here with a MODSEQ above its Time the client
-// may not know.
-func (m *Mailbox) Floor(modSeq crdt.Time) crdt.Floor { return m.s.a.r.floor(modSeq) }
+// floor says what a client's MODSEQ is worth in a mailbox: what changed here with a
+// MODSEQ above its Time the client may not know.
+func (t *tx) floor(b *crdt.Mailbox, modSeq crdt.Time) crdt.Floor {
+	return b.Certain(t.a.r.floor(modSeq))
+}
 
 // hiddenError says that a MODSEQ of a mailbox cannot be told yet.
 type hiddenError struct {
@@ -120,11 +121,10 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 	if err != nil {
 		return Resync{}, err
 	}
-	floor := t.a.r.floor(known.ModSeq)
+	floor := t.floor(b, known.ModSeq)
 	if b.UIDValidity() != known.UIDValidity {
 		floor = crdt.Floor{}
 	}
-	floor = b.Certain(floor)
 	var above crdt.Time
 	if !floor.Own {
 		above = t.a.r.observe(known.ModSeq)
@@ -142,11 +142,16 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 		return out, nil
 	}
 	ranges := normalise(known.UIDs, max(b.N, b.H).Number())
-	if floor.Time == 0 { // all that it may have and that is not there
+	var gone []crdt.UID
+	if floor.Time != 0 && !floor.Own {
+		if err := t.several(id, &out.Changed, &gone); err != nil {
+			return Resync{}, err
+		}
+	}
+	if b.Forgot(floor) { // all that it may have and that is not there
 		out.Vanished = out.View.without(ranges)
 		return out, nil
 	}
-	var gone []crdt.UID
 	if err := t.vanishedSince(id, floor.Time, func(_ crdt.Time, first, last crdt.UID) bool {
 		for u := first; u <= last; u++ {
 			gone = append(gone, u)
@@ -154,11 +159,6 @@ func (t *tx) resync(m *Mailbox, known *Known) (Resync, error) {
 		return true
 	}); err != nil {
 		return Resync{}, err
-	}
-	if !floor.Own {
-		if err := t.several(id, &out.Changed, &gone); err != nil {
-			return Resync{}, err
-		}
 	}
 	out.Vanished = out.View.absent(gone, ranges)
 	return out, nil

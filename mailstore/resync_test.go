@@ -225,6 +225,33 @@ func TestUnchangedSinceElsewhere(t *testing.T) {
 	}
 }
 
+// TestUnchangedSinceBeforeEviction: what a client knows may be flags that were lost
+// with a member, when its MODSEQ is from before. It is told those that are here first.
+func TestUnchangedSinceBeforeEviction(t *testing.T) {
+	n := newNode(t, 1)
+	s := n.session()
+	mustAppend(t, s, "INBOX", "a")
+	m := mustSelect(t, s, "INBOX")
+	flagged := func(since crdt.Time) int {
+		t.Helper()
+		_, failed, err := m.Store(ctxOf(t), tags(m.View()), FlagChange{Op: crdt.StoreAdd, Flags: Flagged, UnchangedSince: since, Conditional: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(failed)
+	}
+	before := m.View().HighestModSeq()
+	if err := n.RaiseEpoch(ctxOf(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	if flagged(before) != 1 {
+		t.Error("a MODSEQ of before an eviction is believed")
+	}
+	if flagged(m.View().HighestModSeq()) != 0 {
+		t.Error("the MODSEQ that was told after it is not believed")
+	}
+}
+
 // TestSelectShowsHidden: SELECT gives no MODSEQ while a message is hidden for long.
 func TestSelectShowsHidden(t *testing.T) {
 	w := newWall()
@@ -317,7 +344,9 @@ func TestVanishedIsForgotten(t *testing.T) {
 			n.Upkeep()
 			mustExpunge(t, mustSelect(t, n.session(), "INBOX"), all[1:2])
 			for _, client := range []*crdttest.QResync{&early, &late} {
-				n.resync(client, "INBOX", true)
+				if got := n.resync(client, "INBOX", true); len(got.Changed) > 0 || !got.Own {
+					t.Errorf("nothing has changed but what is gone: told %v, exact %v", got.Changed, got.Own)
+				}
 				wantCache(t, client, n, "INBOX")
 			}
 		})

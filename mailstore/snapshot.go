@@ -233,7 +233,11 @@ func appendRecord(b, key, v []byte) ([]byte, error) {
 		if len(v) < boxHeader {
 			return nil, errCorrupt
 		}
-		return appendEntry(b, stagedMailbox, v[boxHeader:]), nil
+		rec, err := crdt.DecodeMailbox(v[boxHeader:])
+		if err != nil {
+			return nil, fmt.Errorf("%w: mailbox: %w", errCorrupt, err)
+		}
+		return appendEntry(b, stagedMailbox, rec.AppendShared(nil)), nil
 	case recMessage:
 		if len(key) < 9 {
 			return nil, errCorrupt

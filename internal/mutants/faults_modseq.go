@@ -52,11 +52,43 @@ var modseqFaults = []fault{
 	},
 	{
 		name: "pruned-unnoticed",
-		what: "a client is not told everything although it missed vanished UIDs that were forgotten (4.4)",
+		what: "a client is told the list although it missed vanished UIDs that were forgotten (4.4)",
 		edits: []edit{
-			{"crdt/resync.go", "if f.Time < b.VanFloor {", "if false {"},
+			{"crdt/resync.go", "return f.Time == 0 || f.Time < b.VanFloor", "return f.Time == 0"},
 		},
 		pkg: crdtPkg, tests: "TestScripts|TestRoaming",
+	},
+	{
+		name: "pruned-is-doubtful",
+		what: "a client that missed forgotten UIDs is told all flags, as if a member had been lost (4.4)",
+		edits: []edit{
+			{"crdt/resync.go", "if f.Time < b.Doubt {", "if f.Time < max(b.Doubt, b.VanFloor) {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts",
+	},
+	{
+		name: "lost-is-pruned",
+		what: "after an eviction clients are told which UIDs are none, but not the flags, as if the list had been pruned (6.4)",
+		edits: []edit{
+			{"crdt/epoch.go", "b.Doubt = max(b.Doubt, w.Mod)", "b.VanFloor = max(b.VanFloor, w.Mod)"},
+		},
+		pkg: crdtPkg, tests: "TestEvictionLeavesNothingCertain",
+	},
+	{
+		name: "lost-and-unchanged",
+		what: "STORE with UNCHANGEDSINCE of before an eviction is believed (6.4)",
+		edits: []edit{
+			{"mailstore/mailbox.go", "since := t.floor(box, change.UnchangedSince)", "_ = box\n\t\tsince := t.a.r.floor(change.UnchangedSince)"},
+		},
+		pkg: mailstorePkg, tests: "TestUnchangedSinceBeforeEviction",
+	},
+	{
+		name: "old-record-undoubted",
+		what: "the floor in a record of version 1, which was both, is taken for one of what was pruned",
+		edits: []edit{
+			{"crdt/codec_record.go", "if b.Doubt = b.VanFloor; doubt {", "if doubt {"},
+		},
+		pkg: crdtPkg, tests: "TestMailboxFloors",
 	},
 	{
 		name: "old-incarnation-trusted",
