@@ -187,8 +187,9 @@ func (b *selection) countRecent() int {
 // been told of, and takes note of them.
 //
 // Those that the client was told of stay, although no message of the mailbox may
-// have them any more: one that the client still sees may. more are such that the
-// client gives to messages that are gone.
+// have them any more: one that the client still sees may. So does their spelling,
+// although another replica may show another one. more are such that the client gives
+// to messages that are gone.
 func (b *selection) newKeywords(more ...string) bool {
 	var used []string
 	if l, ok := b.latest.(KeywordLister); ok {
@@ -201,14 +202,15 @@ func (b *selection) newKeywords(more ...string) bool {
 	for _, g := range b.ghosts {
 		all = append(all, g.keywords...)
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
+	slices.SortStableFunc(all, func(x, y string) int { return strings.Compare(strings.ToLower(x), strings.ToLower(y)) })
+	all = slices.CompactFunc(all, strings.EqualFold)
 	if len(all) == len(b.keywords) {
 		return false
 	}
 	if len(all) > maxToldKeywords {
 		all = slices.Clone(used)
 	}
+	slices.Sort(all)
 	b.keywords = all
 	return true
 }

@@ -192,7 +192,5 @@ var notOnTwo = map[string]string{
 	"mailboxes": "levels above a renamed mailbox are made there",
 	"metadata":  "other limits: what others change is in notify",
 	"rev2":      "a second mailbox for a special use is refused there",
-	"fetch":     "APPEND keeps the spelling of a keyword here",
-	"store":     "APPEND keeps the spelling of a keyword here",
 	"rfc5258":   "a mailbox that is made again has its special use again here",
 }

@@ -1,6 +1,9 @@
 package mailstore
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/go-pluto/pluto/crdt"
 )
 
@@ -185,6 +188,7 @@ func sameName(a, b *crdt.Mailbox) bool {
 // expose brings the view of an open mailbox up to date.
 func (t *tx) expose(box *openBox, b *crdt.Mailbox) exposure {
 	var changes []change
+	var shown []*crdt.Message
 	for i, m := range t.messages {
 		if i.Box != box.id || !m.dirty {
 			continue
@@ -197,8 +201,13 @@ func (t *tx) expose(box *openBox, b *crdt.Mailbox) exposure {
 			changes = append(changes, change{uid: m.was, gone: true})
 		}
 		if is != 0 {
-			changes = append(changes, change{uid: is, row: box.keywords.rowOf(m.m)})
+			shown = append(shown, m.m)
 		}
+	}
+	// The first one says how a new keyword is spelt.
+	slices.SortFunc(shown, func(a, b *crdt.Message) int { return cmp.Compare(a.Exp, b.Exp) })
+	for _, m := range shown {
+		changes = append(changes, change{uid: m.Exp, row: box.keywords.rowOf(m)})
 	}
 	box.head = box.head.update(changes, b.H+1, b.High)
 	box.keywords.trim(box.head)

@@ -191,6 +191,31 @@ func TestKeywordSetsAreShared(t *testing.T) {
 	}
 }
 
+// TestKeywordsHaveOneSpelling: the first spelling of a keyword that a mailbox has is
+// that of all its messages, also when sets that are not used any more were dropped.
+func TestKeywordsHaveOneSpelling(t *testing.T) {
+	k := newKeywordSets()
+	of := func(names ...string) []string { return *k.of(names) }
+	of("Work", "a")
+	mixed := k.of([]string{"A", "B", "wORK"})
+	if want := []string{"B", "Work", "a"}; !slices.Equal(*mixed, want) {
+		t.Errorf("%v, want %v", *mixed, want)
+	}
+	if k.of([]string{"A", "B", "wORK"}) != mixed || k.of([]string{"B", "Work", "a"}) != mixed {
+		t.Error("equal keyword sets are kept twice")
+	}
+	head := newView([]row{{uid: 1, stateRow: stateRow{keywords: mixed}}}, 2, 1)
+	for i := range minKeywordSets {
+		of(fmt.Sprint("k", i))
+	}
+	if k.trim(head); len(k.sets) != 1 || len(k.shown) != 3 {
+		t.Errorf("%d sets and %d spellings are left of one message's", len(k.sets), len(k.shown))
+	}
+	if got := of("K1", "WORK"); !slices.Equal(got, []string{"K1", "Work"}) {
+		t.Errorf("%v after unused ones were dropped", got)
+	}
+}
+
 func benchView(n int) *View {
 	rows := make([]row, n)
 	for i := range rows {
