@@ -99,6 +99,20 @@ func TestEvict(t *testing.T) {
 	}
 }
 
+// TestBeginsInPlaceOfAnother: a replica that waits for nobody, and takes the place of
+// a lost one, learns that before it serves, once.
+func TestBeginsInPlaceOfAnother(t *testing.T) {
+	c := newCluster(t, "w1", "w2")
+	w1 := c.nodes["w1"]
+	for range 2 {
+		c.start("w1", func(cfg *comm.Config) { cfg.Bootstrap, cfg.Replaces = true, 9 })
+		if !slices.Equal(w1.store.JoinedAs(), []bool{true}) || !w1.group.Status().Ready() {
+			t.Errorf("joined %v, ready %v", w1.store.JoinedAs(), w1.group.Status().Ready())
+		}
+		w1.stop()
+	}
+}
+
 // TestEvictAtTwo: different members are evicted at two that do not hear of each
 // other. In the end all know of both.
 func TestEvictAtTwo(t *testing.T) {

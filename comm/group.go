@@ -99,7 +99,7 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		names = append(names, p.Name)
 	}
 	logged := store.Logged()
-	fresh, err := isNew(logged, store, cfg, roster)
+	fresh, err := isNew(logged, store, roster)
 	if err != nil {
 		return nil, fmt.Errorf("subnet %q: %w", cfg.Subnet, err)
 	}
@@ -109,7 +109,7 @@ func NewGroup(store Store, cfg Config) (*Group, error) {
 		Window:       cfg.Window,
 		ForwardDelay: cfg.ForwardDelay,
 		LoadDelay:    cfg.LoadDelay,
-		New:          fresh,
+		New:          fresh && !cfg.Bootstrap && len(cfg.Peers) > 0, // else there is nothing to catch up with
 		AckPeers:     cfg.AckPeers,
 		AckTimeout:   cfg.AckTimeout,
 	}, logged, time.Now())
@@ -181,6 +181,7 @@ func (g *Group) measure() {
 // wait for any peer. It may be called once.
 func (g *Group) Start(ctx context.Context) {
 	g.checkContact() // before anybody can write
+	g.noteJoined()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ctx != nil {

@@ -287,9 +287,10 @@ func TestConfirmation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !g.Status().Ready() {
+		if g.Start(c.ctx); !g.Status().Ready() {
 			t.Error("not ready")
 		}
+		g.Close()
 	}
 }
 

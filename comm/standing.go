@@ -48,7 +48,8 @@ func (g *Group) stands(name string, s *Standing) error {
 	return nil
 }
 
-// noteJoined tells and remembers, once, that this replica has caught up with its subnet.
+// noteJoined tells and remembers, once, that this replica has caught up with its
+// subnet, or begins it.
 func (g *Group) noteJoined() {
 	g.mu.Lock()
 	begins := g.core.Joined() && !g.noted
@@ -82,10 +83,10 @@ func (g *Group) replaces() bool {
 	return g.cfg.Replaces != 0 || slices.ContainsFunc(g.roster.evictions(), had)
 }
 
-// isNew reports whether a replica has not caught up with its subnet in any life.
-// One with operations of its own has, or had taken no writes.
-func isNew(core crdt.VC, store Store, cfg Config, r *roster) (bool, error) {
-	if cfg.Bootstrap || len(cfg.Peers) == 0 || core.Get(store.Origin()) > 0 {
+// isNew reports whether a replica has not joined its subnet in any life. One with
+// operations of its own has, or had taken no writes.
+func isNew(logged crdt.VC, store Store, r *roster) (bool, error) {
+	if logged.Get(store.Origin()) > 0 {
 		return false, nil
 	}
 	joined, err := r.noted(joinedKey)

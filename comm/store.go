@@ -30,10 +30,10 @@ type Store interface {
 	// when its clock showed that time (crdt.md 4.2). It must not block.
 	Heard(peer crdt.Origin, clock crdt.Time, applied crdt.VC)
 
-	// Joined tells, before clients are served, that the replica has caught up
-	// with its subnet, and whether another incarnation had its slot before. It
-	// returns when what follows from that is durable. It may be told again after
-	// a restart.
+	// Joined tells, once before clients are served, that the replica has caught up
+	// with its subnet, or begins it, and whether another incarnation had its slot
+	// before. It returns when what follows from that is durable. It may be told again
+	// after a restart.
 	Joined(replaces bool) error
 
 	// Cut returns where the log begins: for each origin the last number that

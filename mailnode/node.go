@@ -166,7 +166,6 @@ func (n *Node) join(subnet config.Subnet, metrics *comm.Metrics) (*member, error
 		Policy:         crdt.DefaultPolicy(),
 		LogMaxSize:     int64(n.opts.Config.Replication.LogMaxSize),
 		LogMaxAge:      n.opts.Config.Replication.LogMaxAge,
-		Replaces:       n.opts.Replaces != 0,
 		MaxMessageSize: int64(n.opts.Config.IMAP.MaxMessageSize),
 		Dismissed:      m.present.dismiss,
 	})

@@ -44,9 +44,6 @@ type ReplicaOptions struct {
 	// what was cut off takes a snapshot. 0 is no bound.
 	LogMaxSize int64
 	LogMaxAge  time.Duration
-	// Replaces says that this incarnation takes the slot of one that is lost,
-	// when it is made.
-	Replaces bool
 	// Dismissed is told when an account goes into quarantine or to another subnet:
 	// no session that is there goes on. It must not block and not call back. nil:
 	// nobody is told.

@@ -32,7 +32,7 @@ func (r *Replica) loadTokens() error {
 	}
 	own, ok := heads[r.self.Slot]
 	if !ok || own.origin != r.self.Origin {
-		own = checkpointHead{r.self.Origin, r.birth()}
+		own = checkpointHead{r.self.Origin, crdt.TimeAt(r.now(), r.self.Slot)} // or later: see Joined
 		delete(lists, r.self.Slot)
 		k.pending[string(r.keys.checkpoints(nil, r.self.Slot))] = own.append(nil)
 	}
@@ -44,17 +44,6 @@ func (r *Replica) loadTokens() error {
 		}
 	}
 	return r.writeTokens()
-}
-
-// birth returns the time before which no MODSEQ of the own slot is this
-// incarnation's. That of a lost one, whose place this takes, may have had a clock
-// that was ahead.
-func (r *Replica) birth() crdt.Time {
-	ms := r.now()
-	if r.opts.Replaces {
-		ms += crdt.MaxAhead
-	}
-	return crdt.TimeAt(ms, r.self.Slot)
 }
 
 // checkpointHead says to whom the checkpoints of a slot belong.

@@ -162,7 +162,7 @@ func (n *node) start() error {
 	replica, err := store.Replica(mailstore.ReplicaOptions{
 		Subnet: "subnet", Slot: crdt.Slot(n.id), Leader: n.id == n.w.cfg.Leader, Rank: n.rank(),
 		Separator: '.', Now: n.clock, ManualTicks: true, VanishedMax: n.w.cfg.Vanished,
-		Replaces: n.lives > 0, HoldDown: time.Duration(n.w.cfg.Hold) * time.Millisecond,
+		HoldDown: time.Duration(n.w.cfg.Hold) * time.Millisecond,
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.name, err)
