@@ -102,6 +102,7 @@ func (g *Group) part(e *Evicted) {
 	var ends []*life
 	g.step(func(_ time.Time, m *causal.Machine) {
 		m.Evicted(e.GetName(), crdt.Origin(e.GetOrigin()))
+		delete(g.lost, crdt.Origin(e.GetOrigin()))
 		for _, in := range g.inbound { // who forwards what it made begins anew
 			ends = append(ends, &in.life)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-pluto/pluto/comm"
 	"github.com/go-pluto/pluto/comm/commtest"
@@ -96,6 +97,33 @@ func TestEvict(t *testing.T) {
 	}
 	if _, err := w1.group.Evict("nobody", false); !errors.Is(err, comm.ErrNotMember) {
 		t.Errorf("evict nobody: %v", err)
+	}
+}
+
+// TestEvictedIsForwarded: what an evicted member has left comes from whoever has it,
+// without the delay for which it would be left to its origin. Nobody goes on saying
+// that the stream of one that will never send again is broken.
+func TestEvictedIsForwarded(t *testing.T) {
+	c := newCluster(t, "w1", "w2", "st")
+	patient := func(cfg *comm.Config) { cutting(cfg); cfg.ForwardDelay = time.Hour }
+	c.startAll(patient)
+	c.connected("w1", "w2", "st")
+	w1, w2, st := c.nodes["w1"], c.nodes["w2"], c.nodes["st"]
+	c.net.Partition("st", "w1")
+	c.net.Partition("st", "w2")
+	c.eventually("st is cut off", func() bool { return !st.peer("w1").Receiving && !st.peer("w2").Receiving })
+	left := w1.commit(3)
+	c.await(left, "w2")
+	if _, err := w2.group.Evict("w1", true); err != nil { // its stream is there and breaks
+		t.Fatal(err)
+	}
+	w1.stop()
+	c.net.Heal("st", "w2")
+	c.await(left, "st")
+	for _, n := range []*node{w2, st} {
+		c.eventually(n.name+" says nothing of w1 any more", func() bool {
+			return !n.peer("w1").Receiving && len(n.group.Status().Evicted) == 1 && len(n.group.Lost()) == 0
+		})
 	}
 }
 

@@ -40,6 +40,9 @@ func (g *Group) Greet(name string, h *Hello) error {
 	return g.compareTip(name, h.GetTip())
 }
 
+// Lost returns of which origins the group says that their stream to it broke.
+func (g *Group) Lost() []uint64 { return g.standing().GetLost() }
+
 // OwnHello returns what the group says of itself.
 func (g *Group) OwnHello() *Hello {
 	h, _ := g.hello()

@@ -155,7 +155,9 @@ func (g *Group) farewell(in *inbound) {
 	broken := g.inbound[in.name] == in // and not replaced
 	if broken {
 		delete(g.inbound, in.name)
-		g.lost[in.origin] = struct{}{}
+		if !g.core.HasEvicted(in.origin) { // of those all know that they send nothing any more
+			g.lost[in.origin] = struct{}{}
+		}
 	}
 	g.mu.Unlock()
 	if broken {

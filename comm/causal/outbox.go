@@ -191,9 +191,10 @@ func (m *Machine) routeTo(p *peer, o crdt.Origin) *route {
 }
 
 // isLost reports whether a peer cannot get an origin's operations from the origin
-// itself: there is no sense in holding them back.
+// itself, because its stream broke or it was evicted: there is no sense in holding
+// them back.
 func (m *Machine) isLost(p *peer, o crdt.Origin) bool {
-	return m.cfg.ForwardDelay >= 0 && p.stands != nil && slices.Contains(p.stands.Lost, o)
+	return m.cfg.ForwardDelay >= 0 && (m.evicted[o] || p.stands != nil && slices.Contains(p.stands.Lost, o))
 }
 
 // Sending is given what was read for [Machine.Next], in order, and returns the

@@ -97,6 +97,9 @@ func (m *Machine) Evicted(name string, o crdt.Origin) {
 	}
 }
 
+// HasEvicted reports whether an incarnation is gone for ever.
+func (m *Machine) HasEvicted(o crdt.Origin) bool { return m.evicted[o] }
+
 // Epoch returns how many evictions were told.
 func (m *Machine) Epoch() int { return len(m.evicted) }
 
