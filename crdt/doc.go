@@ -72,7 +72,8 @@
 //	1    state, HLC, dots, vectors   state.go types.go vector.go     TestVC TestClockBehind
 //	1    UIDs of a slot              uid.go site.go                  TestClasses TestIssue
 //	2    operations                  op.go effect.go prepare.go      TestImpossible TestApplyTwice TestNothingToDo
-//	2    encoding                    codec.go codec_op.go            TestOpRoundTrip TestEncodingIsStable
+//	2    encoding of operations      codec_op.go codec_payload.go    TestOpRoundTrip TestEncodingIsStable
+//	2    encoding of records         codec.go codec_record.go        TestRecordRoundTrip TestMailboxFloors
 //	2.1  reconcile                   work.go                         TestRemovalReportsEveryUID
 //	2.1  re-issue and nudge          tick.go                         TestReissuesEnd TestTickTimes TestNudgeCarriesHorizon
 //	2.2  horizon                     site.go                         c13_uidnext_after_restart

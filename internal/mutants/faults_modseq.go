@@ -78,7 +78,7 @@ var modseqFaults = []fault{
 		name: "lost-and-unchanged",
 		what: "STORE with UNCHANGEDSINCE of before an eviction is believed (6.4)",
 		edits: []edit{
-			{"mailstore/mailbox.go", "since := t.floor(box, change.UnchangedSince)", "_ = box\n\t\tsince := t.a.r.floor(change.UnchangedSince)"},
+			{"mailstore/mailboxchange.go", "since := t.floor(box, change.UnchangedSince)", "_ = box\n\t\tsince := t.a.r.floor(change.UnchangedSince)"},
 		},
 		pkg: mailstorePkg, tests: "TestUnchangedSinceBeforeEviction",
 	},
