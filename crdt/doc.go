@@ -93,7 +93,7 @@
 //	5    names, UIDVALIDITY, TOUCH   name.go validity.go             names TestListOfConflicts TestValidityEnds TestUIDValidityRounds
 //	6.2  contents                    content.go                      TestCollect TestContentsRandom
 //	6.3  snapshots                   load.go load_check.go           snapshots TestLoadConverges TestLoadSubnet
-//	6.4  epochs after an eviction    epoch.go                        epochs
+//	6.4  epochs after an eviction    epoch.go                        epochs TestEvictionLeavesNothingCertain
 //	6.5  eras                        renumber.go                     eras TestUIDSpaceEnds TestRenumberMargins
 //	7    invariants                  audit.go                        TestAuditFinds
 //

@@ -2,6 +2,7 @@ package memmail
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -24,6 +25,7 @@ type account struct {
 	subscribed map[string]bool
 	contents   map[[16]byte]content
 	notes      map[string]string // annotations of the account
+	uses       map[string]string // special uses of mailboxes that are deleted, by name
 	validity   uint32            // last UIDVALIDITY given out
 	author     *session          // of the change being made, nil: none of them
 	watches    map[*watch]struct{}
@@ -59,6 +61,7 @@ func newAccount(s *Store, login string) *account {
 		subscribed: make(map[string]bool),
 		contents:   make(map[[16]byte]content),
 		notes:      make(map[string]string),
+		uses:       make(map[string]string),
 		watches:    make(map[*watch]struct{}),
 		validity:   1000,
 	}
@@ -143,7 +146,7 @@ func (a *session) Create(_ context.Context, name, specialUse string) error {
 		}
 	}
 	a.addParents(name)
-	a.add(name, specialUse)
+	a.add(name, cmp.Or(specialUse, a.uses[name]))
 	return nil
 }
 
@@ -171,6 +174,7 @@ func (a *session) Delete(_ context.Context, name string) error {
 		return fmt.Errorf("delete %q: %w", name, imap.ErrCannot)
 	}
 	delete(a.boxes, name)
+	a.uses[name] = b.specialUse // a mailbox that is made again is the same
 	b.gone = true
 	b.notify()
 	a.listed()
@@ -194,7 +198,6 @@ func (a *session) Rename(_ context.Context, from, to string) error {
 	if strings.HasPrefix(to, from+a.store.separator) && from != "INBOX" {
 		return fmt.Errorf("rename %q below itself: %w", from, imap.ErrCannot)
 	}
-	a.addParents(to)
 	if from == "INBOX" {
 		a.moveAll(b, a.add(to, ""))
 		return nil
