@@ -24,6 +24,9 @@ type Mode struct {
 	// the script and as it comes; uid says that it is during a UID command. A line of
 	// which nothing is left is none.
 	Mask func(line string, uid bool) string
+	// Learn, if it is set, is given what the script has, and what has come to a session
+	// instead and is the same but for what is masked.
+	Learn func(session, want, got string)
 
 	// expect returns what a line of the script is in this mode, in any number of lines.
 	expect func(d *dialogue, line string) []string

@@ -170,6 +170,7 @@ func (s *script) expectLine(st step) bool {
 		}
 		return s.mode.Mask(line, uid)
 	}
+	want := st.text
 	if st.kind == "S:" && st.text != "" {
 		if st.text = mask(st.text); st.text == "" {
 			return true
@@ -179,6 +180,7 @@ func (s *script) expectLine(st step) bool {
 	for ok && (got != "" && mask(got) == "" || s.mode.added != nil && s.mode.added(got) && !s.matches(st.text, got)) {
 		got, ok = s.client(st).Line()
 	}
+	full := got
 	got = mask(got)
 	switch {
 	case st.kind == "S." && !ok:
@@ -190,6 +192,9 @@ func (s *script) expectLine(st step) bool {
 	case !s.matches(st.text, got):
 		s.t.Errorf("%s:%d:\n got %.500q\nwant %.500q", s.path, st.line, got, st.text)
 	default:
+		if s.mode.Learn != nil {
+			s.mode.Learn(st.session, want, full)
+		}
 		return true
 	}
 	return false
