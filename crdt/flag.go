@@ -38,7 +38,7 @@ var commonFlags = [...]string{
 // CanonicalFlag returns the spelling under which a flag is stored. System flags
 // and well-known keywords have one spelling; other keywords keep the client's.
 // Flags that differ only in ASCII case are one flag everywhere in this package,
-// shown as whoever set it last wrote it. The error wraps [ErrFlag]: not an atom,
+// kept as whoever set it last wrote it. The error wraps [ErrFlag]: not an atom,
 // too long, \Recent, or a system flag that does not exist.
 func CanonicalFlag(name string) (string, error) {
 	if err := checkFlag(name); err != nil {
