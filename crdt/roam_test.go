@@ -305,3 +305,35 @@ func TestEvictionLeavesNothingCertain(t *testing.T) {
 		t.Error(w.truth.errs)
 	}
 }
+
+// TestArrivalLeavesNothingCertain: a MODSEQ of the subnet from which an account has
+// come says nothing here, whoever seems to have given it. A client that has one is told
+// everything, once.
+func TestArrivalLeavesNothingCertain(t *testing.T) {
+	w := newWorld(1)
+	w.roaming = true
+	do := func(what func(*Site) (Payload, error)) {
+		t.Helper()
+		if _, err := w.do(0, what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(func(s *Site) (Payload, error) {
+		return s.PrepareAppend(Inbox, []Added{{Root: Root{1}, Size: 1}}, true)
+	})
+	c := &client{map[MailboxID]*cached{}}
+	w.sync(c, 0, Inbox)
+	do(func(*Site) (Payload, error) {
+		b := w.reps[0].mem.boxes[Inbox]
+		return &SetHome{Subnet: "here", Boxes: []RaisedMailbox{{Inbox, b.N + 100, b.C}}}, nil
+	})
+	if report, f := w.sync(c, 0, Inbox); f != (Floor{}) || len(report.Fetched) != 1 {
+		t.Errorf("%+v is certain: %+v", f, report)
+	}
+	if report, f := w.sync(c, 0, Inbox); !f.Own || len(report.Fetched) != 0 {
+		t.Errorf("%+v of a MODSEQ that was given here: %+v", f, report)
+	}
+	if len(w.truth.errs) > 0 {
+		t.Error(w.truth.errs)
+	}
+}

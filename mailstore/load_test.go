@@ -85,6 +85,33 @@ func (n *node) loadAll(from *node) {
 	n.finishLoad()
 }
 
+// TestFloorsStayHere: MODSEQs below which nothing is known are a replica's own. They are
+// not in what it hands out, which members of an earlier version read, too.
+func TestFloorsStayHere(t *testing.T) {
+	n := timed(t, newWall(), 1, func(o *ReplicaOptions) { o.VanishedMax = -1 })[0]
+	n.expungeSecond(n.session(), "Forgotten")
+	do(t, n.RaiseEpoch(ctxOf(t), 1))
+	boxes := 0
+	for _, piece := range n.pieces(testUser) {
+		_, entries, err := parsePiece(piece)
+		do(t, err)
+		for _, e := range entries {
+			if e.kind != stagedMailbox {
+				continue
+			}
+			boxes++
+			b, err := crdt.DecodeMailbox(e.data)
+			do(t, err)
+			if e.data[0] != 1 || b.VanFloor != 0 || b.Doubt != 0 {
+				t.Errorf("version %d of %q, floors %d and %d", e.data[0], b.Name.Value, b.VanFloor, b.Doubt)
+			}
+		}
+	}
+	if boxes == 0 {
+		t.Error("there are no mailboxes")
+	}
+}
+
 func (n *node) finishLoad() {
 	n.t.Helper()
 	if err := n.FinishLoad(); err != nil {

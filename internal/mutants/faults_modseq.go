@@ -75,6 +75,22 @@ var modseqFaults = []fault{
 		pkg: crdtPkg, tests: "TestEvictionLeavesNothingCertain",
 	},
 	{
+		name: "doubt-without-end",
+		what: "a client is told everything again at each resynchronisation after its account has moved, until something changes (6.4)",
+		edits: []edit{
+			{"crdt/epoch.go", "b.Doubt = max(b.Doubt, w.Mod)\n\tw.raise(b)", "b.Doubt, b.dirty = max(b.Doubt, w.Mod), true"},
+		},
+		pkg: crdtPkg, tests: "TestArrivalLeavesNothingCertain|TestEvictionLeavesNothingCertain",
+	},
+	{
+		name: "arrival-is-pruned",
+		what: "who comes from the subnet where the account was is told which UIDs are none, but not the flags",
+		edits: []edit{
+			{"crdt/home.go", "w.doubt(b)", "b.VanFloor = max(b.VanFloor, w.Mod)\n\t\tw.raise(b)"},
+		},
+		pkg: crdtPkg, tests: "TestArrivalLeavesNothingCertain",
+	},
+	{
 		name: "lost-and-unchanged",
 		what: "STORE with UNCHANGEDSINCE of before an eviction is believed (6.4)",
 		edits: []edit{
