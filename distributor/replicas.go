@@ -140,10 +140,7 @@ type opened struct {
 }
 
 // end ends the session at once; every one has to be.
-func (o *opened) end() {
-	o.Abort()
-	o.cancel(nil)
-}
+func (o *opened) end() { o.Abort() }
 
 const (
 	// comingRetry is when a login asks again that no replica could serve.
@@ -230,7 +227,7 @@ func (r *replicas) try(ctx context.Context, which Replica, open *tunnel.Open) (*
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(r.opts.Limits.OpenTimeout, func() { cancel(errOpenTimeout) })
 	defer n.opening(cancel)()
-	session, err := n.client.Start(ctx, open)
+	session, err := n.client.Start(ctx, cancel, open)
 	if err != nil {
 		timer.Stop()
 		err = causeOr(ctx, err)

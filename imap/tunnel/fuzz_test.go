@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -25,7 +26,8 @@ func (s *messageStream) Context() context.Context { return s.ctx }
 func (s *messageStream) CloseSend() error         { return nil }
 func (s *messageStream) SendMsg(any) error        { return nil }
 
-// RecvMsg returns io.EOF at the end, and an error for what is no message.
+// RecvMsg returns io.EOF at the end, and an error for what is no message. A frame may
+// have anything in it.
 func (s *messageStream) RecvMsg(m any) error {
 	if len(s.in) < 2 {
 		return io.EOF
@@ -33,14 +35,22 @@ func (s *messageStream) RecvMsg(m any) error {
 	n := min(int(binary.BigEndian.Uint16(s.in)), len(s.in)-2)
 	data := s.in[2 : 2+n]
 	s.in = s.in[2+n:]
-	message := m.(proto.Message)
-	if err := proto.Unmarshal(data, message); err != nil {
-		return err
+	f, isFrame := m.(*frame)
+	message, isMessage := m.(proto.Message)
+	if !isMessage {
+		message = new(Down)
 	}
-	if s.edit != nil {
+	err := proto.Unmarshal(data, message)
+	if err == nil && s.edit != nil {
 		s.edit(message)
+		if isFrame {
+			data, err = proto.Marshal(message)
+		}
 	}
-	return nil
+	if isFrame {
+		f.Buffer, err = mem.SliceBuffer(data), nil
+	}
+	return err
 }
 
 // upStream is a messageStream from a distributor, downStream one from a node.

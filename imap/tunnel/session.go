@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 // ErrStalled is the cause of the end of a session whose node gave no sign of
@@ -29,19 +31,20 @@ type Session struct {
 	grace   *time.Timer // after Close
 	number  uint64      // of the last ping
 
-	room chan struct{} // the window has moved
-	read atomic.Uint64 // client bytes that the node has read, from base on
-	base uint64        // where in the client's stream the session goes on here
-	down Down          // reused
+	room  chan struct{} // the window has moved
+	read  atomic.Uint64 // client bytes that the node has read, from base on
+	base  uint64        // where in the client's stream the session goes on here
+	frame frame         // reused, as is down
+	down  Down
 
 	lease lease
 }
 
 // Start opens a session on the node: it sends open and waits for nothing, but for
-// the first beat of a new connection. The session ends with ctx.
-func (c *Client) Start(ctx context.Context, open *Open) (*Session, error) {
-	ctx, cancel := context.WithCancelCause(ctx) // also by Recv, when the stream has ended
-	stream, err := c.node.Session(ctx)
+// the first beat of a new connection. The session ends with ctx, and cancel, which ends
+// ctx, is called when the session has ended or could not be opened.
+func (c *Client) Start(ctx context.Context, cancel context.CancelCauseFunc, open *Open) (*Session, error) {
+	stream, err := c.node.Session(ctx, grpc.ForceCodecV2(sessionCodec))
 	if err != nil {
 		cancel(nil)
 		return nil, fmt.Errorf("open session: %w", err)
@@ -120,10 +123,8 @@ func (s *Session) Recv() (*Down, error) {
 	s.lease.receiving(true)
 	defer s.lease.receiving(false)
 	for {
-		if err := s.stream.RecvMsg(&s.down); err != nil {
-			err = s.why(err)
-			s.cancel(err)
-			return nil, err
+		if err := s.receive(); err != nil {
+			return nil, s.broken(err)
 		}
 		switch m := s.down.Message.(type) {
 		case *Down_Window:
@@ -137,11 +138,33 @@ func (s *Session) Recv() (*Down, error) {
 		case *Down_Partial, *Down_Bye, *Down_Refused, *Down_Leave:
 			return &s.down, nil
 		default:
-			return nil, fmt.Errorf("%w: unexpected message %T", ErrProtocol, m)
+			return nil, errUnexpected
 		}
 		s.lease.receiving(true)
 	}
 }
+
+// broken ends the session because of an error of its stream, and returns that.
+func (s *Session) broken(err error) error {
+	err = s.why(err)
+	s.cancel(err)
+	return err
+}
+
+// receive waits for the next message. Nothing of the one before is kept meanwhile.
+func (s *Session) receive() error {
+	s.down.Message = nil
+	if err := s.stream.RecvMsg(&s.frame); err != nil {
+		return err
+	}
+	err := decodeDown(s.frame.ReadOnlyData(), &s.down)
+	s.frame.Free()
+	s.frame.Buffer = nil
+	return err
+}
+
+// errUnexpected is a message that is none of those that a node sends.
+var errUnexpected = fmt.Errorf("%w: unexpected message", ErrProtocol)
 
 func (s *Session) moveWindow(read uint64) error {
 	if read > s.lease.bytes()-s.base || read < s.read.Load() {

@@ -97,7 +97,8 @@ func serveNode(t testing.TB, node *Server) (*Client, *Server) {
 
 func start(t testing.TB, node *Client, open *Open) *Session {
 	t.Helper()
-	s, err := node.Start(t.Context(), open)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s, err := node.Start(ctx, cancel, open)
 	if err != nil {
 		t.Fatal(err)
 	}
