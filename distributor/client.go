@@ -17,16 +17,16 @@ import (
 	"github.com/go-pluto/pluto/imap/wire"
 )
 
-// client is a connection of a mail client. Everything belongs to the goroutine
-// that called serve, except what is said to be otherwise.
+// client is a connection of a mail client. Before login, everything belongs to the
+// goroutine that serves it, except what is said to be otherwise; after it, to relay.
 type client struct {
 	server *Server
-	limits Limits
+	limits *Limits
 	log    log.Logger
 	remote netip.Addr
 	ctx    context.Context
 	cancel context.CancelFunc
-	raw    net.Conn
+	raw    *lazyConn
 	conn   net.Conn // raw, or TLS on it
 	secure bool
 
@@ -51,7 +51,8 @@ type client struct {
 }
 
 func newClient(s *Server, conn net.Conn) *client {
-	c := &client{server: s, limits: s.opts.Limits, raw: conn, conn: conn, remote: addrOf(conn.RemoteAddr())}
+	raw := newLazyConn(conn)
+	c := &client{server: s, limits: &s.opts.Limits, raw: raw, conn: raw, remote: addrOf(conn.RemoteAddr())}
 	c.log = log.With(s.log, "remote", conn.RemoteAddr())
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	return c
@@ -71,49 +72,54 @@ func (c *client) close() {
 	c.raw.Close()
 }
 
-// serve serves the client until it is gone.
+// serve begins to serve the client. Whatever becomes of it, end is called in the end.
 func (c *client) serve(secure bool) {
 	c.loginBy = time.Now().Add(c.limits.LoginTimeout)
 	if secure && !c.handshake() {
+		c.server.end(c)
 		return
 	}
 	c.begin(nil)
 	c.loginDeadline()
 	c.line("* OK [CAPABILITY " + c.capabilities() + "] " + c.server.opts.Greeting)
 	if c.flush() != nil {
+		c.server.end(c)
 		return
 	}
-	for early, again := []byte(nil), true; again; {
-		session := c.identify()
-		if session == nil {
-			return
-		}
-		if early, again = c.relayed(session); again {
-			c.restart(early)
-		}
-	}
+	c.beforeLogin()
 }
 
-// relayed runs the session of a login. It reports whether the client has ended it
-// to log in again, and what it has said since.
-func (c *client) relayed(session *identified) (early []byte, again bool) {
-	defer c.server.users.leave(session.user)
+// beforeLogin has the client log in, and its session begin.
+func (c *client) beforeLogin() {
+	session := c.identify()
+	if session == nil {
+		c.server.end(c)
+		return
+	}
 	c.server.metrics.sessions.Inc()
-	defer c.server.metrics.sessions.Dec()
 	r := newRelay(c, session.opened)
 	if c.enter(r) {
 		c.server.running.Go(r.drain)
 	}
 	said := append([]byte(nil), c.reader.Unread()...)
 	c.reader, c.out = nil, nil
-	told := r.run(said)
-	if early, again = r.rest(); again {
-		return early, true
+	r.start(said, func(told bool) { c.afterSession(r, session.user, told) })
+}
+
+// afterSession goes on when a session has ended: its client may have ended it to log in
+// again (RFC 8437).
+func (c *client) afterSession(r *relay, user uint32, told bool) {
+	c.server.metrics.sessions.Dec()
+	c.server.users.leave(user)
+	if early, again := r.rest(); again {
+		c.restart(early)
+		c.server.running.Go(c.beforeLogin)
+		return
 	}
 	if told {
 		c.farewell()
 	}
-	return nil, false
+	c.server.end(c)
 }
 
 // restart begins anew, as after the greeting, with what the client has said
@@ -122,6 +128,7 @@ func (c *client) restart(early []byte) {
 	c.mu.Lock()
 	c.relay, c.stopped = nil, false
 	c.mu.Unlock()
+	c.raw.awaited = false
 	c.loginBy = time.Now().Add(c.limits.LoginTimeout)
 	c.begin(early)
 	c.loginDeadline()
@@ -251,8 +258,8 @@ func (c *client) farewell() {
 	if conn, ok := c.conn.(*tls.Conn); ok {
 		conn.CloseWrite()
 	}
-	if conn, ok := c.raw.(interface{ CloseWrite() error }); ok {
+	if conn, ok := c.raw.Conn.(interface{ CloseWrite() error }); ok {
 		conn.CloseWrite()
 	}
-	io.CopyN(io.Discard, c.raw, lingerBytes)
+	io.CopyN(io.Discard, c.raw.Conn, lingerBytes)
 }

@@ -2,11 +2,8 @@ package distributor
 
 import (
 	"bytes"
-	"errors"
 	"io"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/flate"
 )
@@ -63,23 +60,9 @@ func (c *client) read(p []byte) (int, error) {
 	if n == 0 || !c.compressed.Load() {
 		return n, err
 	}
-	// It was told to compress while this waited, hence has done so: what came
-	// before it was told has been read before.
+	// It was told to compress before this came, hence has done so: what came before it
+	// was told has been read before.
 	begun := bytes.NewReader(bytes.Clone(p[:n]))
-	c.inflater = newInflater(io.MultiReader(begun, patientReader{c}))
+	c.inflater = newInflater(io.MultiReader(begun, c.conn))
 	return c.inflater.Read(p)
-}
-
-// patientReader reads from a client however long that takes: to be interrupted
-// would be the end of an inflater.
-type patientReader struct{ c *client }
-
-func (r patientReader) Read(p []byte) (int, error) {
-	for {
-		n, err := r.c.conn.Read(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || r.c.isStopped() {
-			return n, err
-		}
-		r.c.readDeadline(time.Time{})
-	}
 }

@@ -29,9 +29,9 @@
 //     after that, before it has read the BYE, is not done: it can be said elsewhere.
 //   - Sessions go back to the node that is preferred when that has been well for a
 //     while, which doubles each time it is lost, and has what they have seen (health.go).
-//   - A session costs a bounded amount of memory: a megabyte of unconfirmed bytes twice,
-//     usually nothing; the state, of which what is large is kept once for all sessions
-//     with the same (chunks.go).
+//   - A session costs a bounded amount of memory: 40 KiB when it is idle (lazyconn.go); a
+//     megabyte of unconfirmed bytes twice, usually nothing; the state, of which what is
+//     large is kept once for all sessions with the same (chunks.go).
 //   - A client that is slow, silent, broken or hostile costs others nothing: there is
 //     a limit on connections in all and of each user, on the time until a login, on
 //     failed logins and on commands that are none; writes to it have to progress.

@@ -16,7 +16,7 @@ type inflater struct {
 	src io.Reader
 	buf [4 << 10]byte
 	in  []byte // of buf, not used yet
-	err error  // stays
+	err error  // stays, but for errNothing
 
 	hold  uint64 // bits that come next, the first one lowest
 	holds uint
@@ -69,7 +69,11 @@ func (f *inflater) Read(p []byte) (int, error) {
 	if f.n > 0 || len(p) == 0 {
 		return f.n, nil
 	}
-	return 0, f.err
+	err := f.err
+	if err == errNothing {
+		f.err = nil
+	}
+	return 0, err
 }
 
 // fetch reads from the source. Only when that ends is it an error that bits are missing.

@@ -42,6 +42,8 @@ type Options struct {
 	Limits  Limits
 	Logger  log.Logger
 	Metrics *Metrics
+
+	restAfter time.Duration // other than restAfter, for tests
 }
 
 // Replica is a node that can run sessions.
@@ -126,6 +128,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.restAfter == 0 {
+		o.restAfter = restAfter
 	}
 	o.Limits = o.Limits.withDefaults()
 	return o, nil

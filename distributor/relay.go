@@ -12,18 +12,12 @@ import (
 	"github.com/go-pluto/pluto/imap/tunnel"
 )
 
-const (
-	smallRead = 1 << 10  // the buffer of a client that says little
-	largeRead = 16 << 10 // that of one that uploads: a TLS record
-	keepLarge = time.Second
+// restAfter is how long a client may be silent, or half of that, before the goroutine that
+// reads from it makes room for one that has a small stack.
+const restAfter = 4 * time.Second
 
-	inflatedRead = 4 << 10 // the buffer of a client that compresses
-)
-
-var largeReads = sync.Pool{New: func() any { return new([largeRead]byte) }}
-
-// relay moves bytes between a client and its session: run reads from the
-// client, a second goroutine reads from the session. When the session's node is
+// relay moves bytes between a client and its session: one goroutine reads from the
+// client, another one from the session. When the session's node is
 // lost, or another one is to have it, it goes on there (move.go).
 type relay struct {
 	client *client
@@ -32,6 +26,8 @@ type relay struct {
 	bytes  unconfirmed
 	ctx    context.Context // ends when the client is gone
 	cancel context.CancelFunc
+	read   chan struct{} // closed when nothing is read from the client any more
+	until  time.Time     // how long the goroutine that reads waits, which owns it; zero: for ever
 
 	// sending is held while bytes go to the session: by who read them, and by who
 	// moves the session from before it ends at one node until the next one has all
@@ -59,28 +55,35 @@ type relay struct {
 }
 
 func newRelay(c *client, s *opened) *relay {
-	r := &relay{client: c, open: s.open, list: s.list}
+	r := &relay{client: c, open: s.open, list: s.list, read: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(c.ctx)
 	r.bytes.chunks = &c.server.chunks
 	r.set(s)
 	return r
 }
 
-// run moves bytes until the session has ended, beginning with those that were
-// read too early. It reports whether the client was told.
-func (r *relay) run(early []byte) bool {
-	defer r.finish()
-	down := make(chan struct{})
+// start moves bytes until the session has ended, beginning with those that were read
+// too early; then it calls ended, with whether the client was told. It does not wait:
+// none of the goroutines that a session rests in has done anything before that needed
+// a large stack.
+func (r *relay) start(early []byte, ended func(told bool)) {
+	r.client.server.running.Add(1)
 	go func() {
-		defer close(down)
+		defer r.client.server.running.Done()
 		r.down()
+		<-r.read
+		r.finish()
+		ended(!r.left)
 	}()
-	r.client.readDeadline(time.Time{})
-	if r.pass(early) {
-		r.up()
-	}
-	<-down
-	return !r.left
+	r.client.raw.awaited = true
+	go func() {
+		// Behind the login, TLS may have more.
+		if r.pass(early) && r.take() {
+			go r.up()
+		} else {
+			close(r.read)
+		}
+	}()
 }
 
 // finish ends the last session, and waits for who moves it.
@@ -94,56 +97,59 @@ func (r *relay) finish() {
 	r.count(-1)
 }
 
-// up passes on what the client says until it is gone or the session has ended.
+// up passes on what the client says until it is gone or the session has ended, and
+// closes r.read then. After a silence another goroutine goes on: its stack is small
+// while it waits.
 func (r *relay) up() {
-	small := make([]byte, smallRead)
-	var large *[largeRead]byte
-	defer func() {
-		if large != nil {
-			largeReads.Put(large)
-		}
-	}()
+	r.client.readDeadline(time.Time{})
+	r.until = time.Time{}
 	for {
-		if r.client.inflater != nil {
-			r.upCompressed()
-			return
-		}
-		buf := small
-		if large != nil {
-			buf = large[:]
-			r.client.readDeadline(time.Now().Add(keepLarge))
-		}
-		n, err := r.client.read(buf)
-		if n > 0 && !r.pass(buf[:n]) {
-			return
-		}
-		switch {
-		case err == nil && n == len(small) && large == nil:
-			large = largeReads.Get().(*[largeRead]byte)
-		case err == nil:
-		case large != nil && errors.Is(err, os.ErrDeadlineExceeded) && !r.isEnded():
-			largeReads.Put(large)
-			large = nil
-			r.client.readDeadline(time.Time{})
-		default:
+		if err := r.client.raw.await(); err != nil {
+			if r.rests(err) {
+				go r.up()
+				return
+			}
 			r.clientLeft()
-			return
+			break
 		}
+		if !r.take() {
+			break
+		}
+		r.waitShortly()
+	}
+	close(r.read)
+}
+
+// waitShortly has the next waiting for the client end after some time, which is not set
+// anew for each command.
+func (r *relay) waitShortly() {
+	after := r.client.server.opts.restAfter
+	if now := time.Now(); r.until.Sub(now) < after/2 {
+		r.until = now.Add(after)
+		r.client.readDeadline(r.until)
 	}
 }
 
-// upCompressed is up for a client that compresses. It keeps one buffer, because
-// waiting for the next byte cannot be interrupted.
-func (r *relay) upCompressed() {
-	buf := make([]byte, inflatedRead)
+// rests reports whether waiting has ended because the client says nothing.
+func (r *relay) rests(err error) bool {
+	return !r.until.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && !r.client.isStopped()
+}
+
+// take passes on what has come. It reports whether there may be more to come.
+func (r *relay) take() bool {
+	buf := reads.Get().(*[readSize]byte)
+	defer reads.Put(buf)
 	for {
-		n, err := r.client.read(buf)
+		n, err := r.client.read(buf[:])
 		if n > 0 && !r.pass(buf[:n]) {
-			return
+			return false
+		}
+		if err == errNothing {
+			return true
 		}
 		if err != nil {
 			r.clientLeft()
-			return
+			return false
 		}
 	}
 }
@@ -328,7 +334,7 @@ func (r *relay) bye(text string) error {
 	return errBye
 }
 
-// rest returns, after run, what the client has said to whoever it logs in as
+// rest returns, after the session, what the client has said to whoever it logs in as
 // next. ok is false if it does not: the connection ends.
 func (r *relay) rest() (early []byte, ok bool) {
 	if !r.again || r.left {

@@ -134,10 +134,7 @@ func (s *Server) begin(conn net.Conn, secure bool) {
 	c := newClient(s, conn)
 	s.clients[c] = struct{}{}
 	s.metrics.connections.Inc()
-	s.running.Go(func() {
-		defer s.end(c)
-		c.serve(secure)
-	})
+	s.running.Go(func() { c.serve(secure) })
 }
 
 // end closes the connection and forgets the client.

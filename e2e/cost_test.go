@@ -17,10 +17,12 @@ import (
 )
 
 // What a session may cost the distributor that has a mailbox of 1,000 messages selected
-// and does nothing: memory in use after garbage collections, stacks included. 39 to 42
-// KiB were measured, half of them stacks.
+// and does nothing, in KiB: memory in use after garbage collections, stacks included, and
+// what the process has grown by, with garbage that is not collected yet. 27.6 to 31.5
+// and 32.7 to 35.8 were measured: how large the stacks are that new goroutines get varies.
 const (
-	maxSessionKiB   = 48
+	maxSessionKiB   = 36
+	maxGrownKiB     = 40
 	sessionMessages = 1000
 )
 
@@ -48,12 +50,16 @@ func TestMemoryOfSessions(t *testing.T) {
 	before, beforeRSS := inUse(t, c.EU.Distributor), resident(t, c.EU.Distributor)
 	const n = users * (each - 1)
 	open(n)
-	// The process has then what logging in took, too: it goes back to the system later.
+	// The process has then what logging in took, too: some of it goes back to the system
+	// later, the rest is for the next logins.
 	rss := float64(resident(t, c.EU.Distributor)-beforeRSS) / n / 1024
 	kib := (inUse(t, c.EU.Distributor) - before) / n / 1024
 	t.Logf("a session with %d messages selected: %.1f KiB in use, the process has grown by %.1f KiB (%d of them)", sessionMessages, kib, rss, n)
-	if kib > maxSessionKiB {
-		t.Errorf("more than %d KiB in use", maxSessionKiB)
+	if os.Getenv(cluster.EnvRace) != "" {
+		return // the race detector takes several times as much
+	}
+	if kib > maxSessionKiB || rss > maxGrownKiB {
+		t.Errorf("more than %d KiB in use and %d KiB of growth", maxSessionKiB, maxGrownKiB)
 	}
 }
 

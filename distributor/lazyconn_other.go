@@ -1,0 +1,7 @@
+//go:build !unix
+
+package distributor
+
+const canFill = false
+
+func (*lazyConn) tryFill(uintptr) bool { return true }
