@@ -71,6 +71,7 @@ var table = []action{
 	{"skew", "R ms", fault, 4, (*generator).skew, runSkew},
 	{"truncate", "R", fault, 3, (*generator).running, runTruncate},
 	{"evict", "R", fault, 2, (*generator).evict, runEvict},
+	{"recover", "R number", fault, 20, (*generator).recover, runRecover},
 	{"exhaust", "R A box left", fault, 2, (*generator).exhaust, runExhaust},
 	{"replay", "S R", fault, 12, (*generator).replay, runReplay},
 	{"audit", "R", fault, 2, (*generator).running, runAudit},

@@ -20,7 +20,8 @@
 //     loads the accounts of another replica, piece by piece, between everything
 //     else that happens (load.go).
 //   - Lost disks: the others evict a replica, and it joins again with an empty
-//     disk and another identity (evict.go).
+//     disk and another identity (evict.go). The lost disk turns up, and one of them
+//     recovers what nobody else had (recover.go).
 //
 // # Scripts
 //

@@ -25,7 +25,7 @@ func (w *World) mayEvict(n *node) bool {
 
 // runEvict is a replica whose disk is lost: the others evict it, and it comes
 // back as another incarnation, with an empty disk and the same slot (crdt.md 6.4).
-// What nobody else had is lost with it: operations, contents that nobody had
+// What nobody else had is lost with it, unless its disk turns up (recover.go): operations, contents that nobody had
 // pulled yet, and what clients that know no more than UIDNEXT were told there.
 func runEvict(w *World, a *args) (string, error) {
 	n := w.node(a.number())
@@ -44,6 +44,10 @@ func runEvict(w *World, a *args) (string, error) {
 	if have, err := w.haveContents(n); err != nil || !have {
 		return "contents are to be pulled from it", err
 	}
+	alone, err := w.shownAlone(n)
+	if err != nil {
+		return "", err
+	}
 	if n.up {
 		if err := n.crash(); err != nil {
 			return "", err
@@ -55,6 +59,7 @@ func runEvict(w *World, a *args) (string, error) {
 		}
 	}
 	w.evicted = append(w.evicted, eviction{n.name, n.origin})
+	w.remains = append(w.remains, remains{n.origin, n.disk, alone})
 	for _, peer := range w.nodes {
 		if peer == n {
 			continue

@@ -354,6 +354,15 @@ func (g *generator) evict() []string {
 	return g.node(func(n *node) bool { return n.w.mayEvict(n) })
 }
 
+// recover draws a replica, and one of those that were evicted.
+func (g *generator) recover() []string {
+	n := g.node(g.w.mayRecover)
+	if n == nil {
+		return nil
+	}
+	return append(n, words(1+g.rng.IntN(len(g.w.remains)))...)
+}
+
 // wait draws a time: within a round trip, of the order of the waits of re-issues,
 // or an absence of days.
 func (g *generator) wait() []string {

@@ -122,10 +122,10 @@ func TestShrink(t *testing.T) {
 		fault fakeFault
 		rule  string
 		steps int      // at most
-		has   []string // actions of the shortened script
+		has   []string // actions of the shortened script, or others that come to the same
 	}{
-		{"expunge", deafTo(func(p *crdt.Expunge) []crdt.Instance { return p.Targets }), "I8", 6, []string{"append", "remove"}},
-		{"store", deafTo(func(p *crdt.Store) []crdt.Instance { return p.Targets }), "I6", 9, []string{"append", "store"}},
+		{"expunge", deafTo(func(p *crdt.Expunge) []crdt.Instance { return p.Targets }), "I8", 6, []string{"append post", "remove expunge"}},
+		{"store", deafTo(func(p *crdt.Store) []crdt.Instance { return p.Targets }), "I6", 9, []string{"append post", "store"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := Options{plant: test.fault}
@@ -150,8 +150,8 @@ func TestShrink(t *testing.T) {
 					t.Errorf("shortened to %d steps: %v", len(short.Script.Steps), short.Violation)
 				}
 				for _, a := range test.has {
-					if !slices.ContainsFunc(short.Script.Steps, func(s Step) bool { return s.Action == a }) {
-						t.Errorf("no %s in it", a)
+					if !slices.ContainsFunc(short.Script.Steps, func(s Step) bool { return slices.Contains(strings.Fields(a), s.Action) }) {
+						t.Errorf("none of %s in it", a)
 					}
 				}
 				return

@@ -28,6 +28,7 @@ type World struct {
 	lost     int // replicas invented by exhaust
 
 	evicted []eviction // in order
+	remains []remains  // of these, in the same order
 
 	script    Script // the steps that were run, skipped ones too
 	trace     []string
