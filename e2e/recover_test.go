@@ -80,6 +80,13 @@ func TestEvictedComesBack(t *testing.T) {
 	do(t, "start it anew", w.Start())
 	do(t, "join", w.Await(timeout(t, readyTime)))
 
+	for dir, want := range map[string]string{
+		"old": "not the absolute path", filepath.Join(c.Dir, "missing"): "no such file", data: "in use by another process",
+	} {
+		if out, err := c.Ctl(timeout(t, time.Minute), c.US, "member", "recover", w.Name, dir); err == nil || !strings.Contains(out, want) {
+			t.Errorf("recover from %s: %v\n%s", dir, err, out)
+		}
+	}
 	recoverOnce := func(args ...string) (string, error) {
 		return c.Ctl(timeout(t, time.Minute), c.US, slices.Concat([]string{"member", "recover", w.Name, old}, args)...)
 	}
