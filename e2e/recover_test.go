@@ -77,6 +77,11 @@ func TestEvictedComesBack(t *testing.T) {
 	do(t, "stop it", w.Stop(timeout(t, time.Minute)))
 	data, old := filepath.Join(c.Dir, "data", w.Name), filepath.Join(c.Dir, "data", w.Name+".old")
 	do(t, "move its data away", os.Rename(data, old))
+	const changes = "2 messages moved, 2 messages removed, 2 flags changed"
+	until(t, timeout(t, time.Minute), "another member that can do it", func() (bool, error) {
+		out, err := c.Ctl(timeout(t, time.Minute), c.EU, "member", "recover", euWorker, old, "-n")
+		return strings.Contains(out, changes), err
+	})
 	do(t, "start it anew", w.Start())
 	do(t, "join", w.Await(timeout(t, readyTime)))
 
@@ -94,7 +99,7 @@ func TestEvictedComesBack(t *testing.T) {
 	until(t, timeout(t, time.Minute), "all members to be connected", func() (bool, error) {
 		out, err := recoverOnce("-n")
 		seen = out
-		return strings.Contains(out, "2 messages moved, 2 messages removed, 2 flags changed"), err
+		return strings.Contains(out, changes), err
 	})
 	t.Log(seen)
 	ended := make(chan struct{})

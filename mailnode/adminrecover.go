@@ -145,6 +145,9 @@ func incomplete(s comm.Status) (origins []crdt.Origin, err error) {
 		origins = append(origins, e.Origin)
 	}
 	for _, p := range s.Peers {
+		if slices.Contains(origins, p.Origin) {
+			continue // it was evicted, and nothing has taken its place
+		}
 		if !p.Sending || !p.Receiving {
 			return nil, fmt.Errorf("member %s cannot be reached, and may have some of what is to be recovered: try again when it is there", p.Name)
 		}

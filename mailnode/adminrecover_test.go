@@ -26,7 +26,13 @@ func TestIncomplete(t *testing.T) {
 		change func(*comm.Status)
 		want   string
 	}{
-		"all is here":           {func(*comm.Status) {}, ""},
+		"all is here": {func(*comm.Status) {}, ""},
+		"the evicted one is away": {func(s *comm.Status) {
+			s.Peers = append(s.Peers, comm.PeerStatus{Member: comm.Member{Name: "eu-worker-1"}, Origin: gone})
+		}, ""},
+		"its successor is away": {func(s *comm.Status) {
+			s.Peers = append(s.Peers, comm.PeerStatus{Member: comm.Member{Name: "eu-worker-1"}, Origin: 9})
+		}, "eu-worker-1 cannot be reached"},
 		"not joined":            {func(s *comm.Status) { s.Joined = false }, "is new"},
 		"loads":                 {func(s *comm.Status) { s.Loading = true }, "still coming in"},
 		"operations wait":       {func(s *comm.Status) { s.QueuedOperations = 1 }, "still coming in"},
