@@ -190,11 +190,11 @@ func (b *Mailbox) AppendBinary(dst []byte) []byte {
 	return w.b
 }
 
-// AppendShared is AppendBinary for another replica, which has floors of its own: in
+// AppendShared is AppendBinary for another replica, which has a doubt of its own: in
 // version 1, so that members of an earlier version read it too.
 func (b *Mailbox) AppendShared(dst []byte) []byte {
 	c := *b
-	c.VanFloor, c.Doubt = 0, 0
+	c.Doubt = c.VanFloor
 	return c.AppendBinary(dst)
 }
 

@@ -44,7 +44,7 @@ type Snapshot struct {
 	Home          Register[string]
 	Target        string
 	Recovered     []Tag
-	Boxes         []*Mailbox // what is local in them is not used
+	Boxes         []*Mailbox // of what is local in them only whether VanFloor is 0 is used
 	Used          map[string]Validity
 	Subscriptions map[string]Register[bool]
 	Notes         map[Annotation]Register[Note]
@@ -275,6 +275,10 @@ func (w *work) loadMailbox(in *Mailbox, ours, theirs func(Dot) bool) error {
 		}
 	}
 	w.hear(b, in.N)
+	if in.VanFloor != 0 { // nor is the list here complete, then: clients may have been there
+		b.VanFloor = max(b.VanFloor, w.Mod)
+		w.raise(b)
+	}
 	return w.use(b)
 }
 

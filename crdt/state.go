@@ -154,7 +154,7 @@ type Mailbox struct {
 
 	Evidence Evidence // UIDs skipped because clients named them (local)
 
-	VanFloor Time // up to it vanished entries were pruned (4.4, local)
+	VanFloor Time // up to it vanished entries were pruned, here or at the source of a snapshot (4.4, local)
 	Doubt    Time // below it no MODSEQ is worth anything: a member was evicted, or the account moved here (6.4, local)
 	Recent   UID  // messages with larger UIDs are \Recent to the next session (local)
 	Watched  bool `json:"-"` // volatile: a session has it selected, so H follows every exposure

@@ -59,6 +59,14 @@ var modseqFaults = []fault{
 		pkg: crdtPkg, tests: "TestScripts|TestRoaming",
 	},
 	{
+		name: "pruned-elsewhere-unnoticed",
+		what: "a client that was at the source of a snapshot is not told what had vanished and was forgotten there (4.4)",
+		edits: []edit{
+			{"crdt/load.go", "if in.VanFloor != 0 {", "if false {"},
+		},
+		pkg: crdtPkg, tests: "TestScripts",
+	},
+	{
 		name: "pruned-is-doubtful",
 		what: "a client that missed forgotten UIDs is told all flags, as if a member had been lost (4.4)",
 		edits: []edit{
