@@ -94,13 +94,14 @@ func (r *Replica) setEpochs(f func(*epochs)) error {
 }
 
 // raiseAccount raises one account, unless a peer's operation has. One that is
-// quarantined is left to the others.
+// quarantined is left to the others; one that lives elsewhere is raised when it is
+// used here again.
 func (r *Replica) raiseAccount(ctx context.Context, id crdt.AccountID) error {
 	s := &Account{a: r.acquire(id)}
 	defer r.release(s.a)
 	c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) { return t.raiseEpoch() }, nil)
 	if err != nil {
-		if s.isQuarantined() {
+		if !s.isServed() {
 			return nil
 		}
 		return err
@@ -112,10 +113,10 @@ func (r *Replica) raiseAccount(ctx context.Context, id crdt.AccountID) error {
 	return r.conclude(ctx, c)
 }
 
-func (s *Account) isQuarantined() bool {
+func (s *Account) isServed() bool {
 	s.a.mu.Lock()
 	defer s.a.mu.Unlock()
-	return s.a.quarantined != nil
+	return s.a.quarantined == nil && !s.a.left()
 }
 
 // raiseEpoch returns what raises the account to the group's epoch, nothing if it

@@ -71,3 +71,18 @@ func TestRaiseEpoch(t *testing.T) {
 		t.Errorf("UIDVALIDITY %#x of a new mailbox", m.UIDValidity())
 	}
 }
+
+// TestRaiseEpochOfMoved: accounts that have moved away keep nobody from being evicted.
+func TestRaiseEpochOfMoved(t *testing.T) {
+	n := newNode(t, 1)
+	mustAppend(t, n.session(), "INBOX", "one")
+	if _, err := n.SetHome(ctxOf(t), testUser, "subnet-2", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.RaiseEpoch(ctxOf(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, done := n.Epoch(); !done {
+		t.Error("not done")
+	}
+}
