@@ -51,6 +51,7 @@ func (p *Append) effect(w *work) error {
 		return err
 	}
 	causes := p.causes(w.op)
+	w.arrives = p.Moved
 	for i := range p.Messages {
 		a := &p.Messages[i]
 		m := w.newMessage(i, a)

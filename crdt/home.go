@@ -7,14 +7,15 @@ package crdt
 //
 // While it is on its way nobody changes it where it was. When the operation that
 // says so is causally stable there, nothing can come any more that anybody did
-// without knowing of it: the account is then what it will be, and goes over.
+// without knowing of it: the account is then what it will be, and goes over. Where
+// it goes it is on its way too, until all of it is there.
 
 // SetHome says in which subnet the account lives.
 type SetHome struct {
 	Subnet string
 	// Target is the member there that takes it over while it is on its way, when
-	// nobody serves it: no other one may, or two would give the same UIDs. "": it
-	// is there.
+	// nobody serves it: no other one may, or two would give the same UIDs. It says so
+	// there itself before it begins. "": it is there.
 	Target string
 	// Boxes are, where it has come to, the mailboxes as they were elsewhere:
 	// UIDs up to N may be known to clients, and are not given again.
@@ -68,8 +69,8 @@ func (p *SetHome) check(w *work) error {
 }
 
 // effect raises the mailboxes as a RaiseEpoch does. What is shown there is below
-// their horizon then. A MODSEQ of another subnet says nothing here: clients are told
-// everything anew, once.
+// their horizon then, and new to no session. A MODSEQ of another subnet says nothing
+// here: clients are told everything anew, once.
 func (p *SetHome) effect(w *work) error {
 	for i := range p.Boxes {
 		r := &p.Boxes[i]
@@ -78,7 +79,7 @@ func (p *SetHome) effect(w *work) error {
 			return err
 		}
 		w.hear(b, r.N)
-		b.H = max(b.H, b.N)
+		b.H, b.Recent = max(b.H, b.N), max(b.Recent, b.N)
 		w.doubt(b)
 		if r.C > b.C {
 			b.C = r.C

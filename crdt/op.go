@@ -55,7 +55,7 @@ type (
 		Messages []Added
 		NewBody  bool
 		Hold     uint32
-		Moved    bool // the UIDs were given in another subnet: see SetHome
+		Moved    bool // the account comes from another subnet, where it had these UIDs: see SetHome
 	}
 
 	// Store changes flags of instances (those listed and all live copies that

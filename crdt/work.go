@@ -15,6 +15,7 @@ type work struct {
 	redo     []redo     // flag changes of instances that a replay has replaced
 	listed   bool       // names or presence of mailboxes have changed
 	renamed  bool       // names have changed
+	arrives  bool       // what is added has come from another subnet
 	followup []Payload
 
 	load     *Load // a snapshot that is loaded; nil for an operation
@@ -264,6 +265,8 @@ func (w *work) reconcile(b *openBox, m *Message) error {
 		return w.settle(b, m)
 	case m.Reg > b.H && m.Exp == 0 && w.held(m):
 		return w.hold(b, m)
+	case w.arrives && m.Reg.Era() == b.Era(): // clients know it by that UID, and nobody serves the account yet
+		return w.expose(b, m)
 	case m.Reg > b.H:
 		return w.expose(b, m)
 	}
@@ -277,7 +280,7 @@ func (w *work) expose(b *openBox, m *Message) error {
 	if err := w.showBelow(b, m); err != nil {
 		return err
 	}
-	first := len(m.All) == 1 && m.Mod == 0 && w.load == nil
+	first := len(m.All) == 1 && m.Mod == 0 && w.load == nil && !w.arrives
 	b.count(m, false)
 	if err := w.vanish(b, m.Exp); err != nil {
 		return err
@@ -289,7 +292,7 @@ func (w *work) expose(b *openBox, m *Message) error {
 	if b.Watched {
 		b.H = max(b.H, m.Exp)
 	}
-	if !first { // a twin that lost had its UIDs vanish, so had what others refused
+	if !first { // a twin that lost had its UIDs vanish, so had what others refused, or what was here before it came back
 		if err := w.State.Unvanish(b.ID, m.Exp); err != nil {
 			return err
 		}

@@ -86,6 +86,8 @@ func accountStatus(err error) error {
 		code = codes.FailedPrecondition
 	case errors.Is(err, mailstore.ErrCannot):
 		code = codes.FailedPrecondition
+	case errors.Is(err, mailstore.ErrMissingContents): // what came before has to be done again
+		code = codes.Aborted
 	case errors.Is(err, mailstore.ErrPiece):
 		code = codes.InvalidArgument
 	}

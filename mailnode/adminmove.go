@@ -58,7 +58,7 @@ func (s *moveService) Missing(stream grpc.BidiStreamingServer[admin.AccountPiece
 	if err != nil {
 		return err
 	}
-	roots, err := m.replica.MissingOf(pieces)
+	roots, err := m.replica.MissingOf(stream.Context(), pieces)
 	if err != nil {
 		return accountStatus(err)
 	}

@@ -3,18 +3,20 @@ package mailstore
 import (
 	"cmp"
 	"context"
-
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// importStep is how many messages one operation of an import adds.
-const importStep = 500
+// importBatch is how many messages one operation of an import adds, or one of a
+// purge removes.
+const importBatch = 500
 
 // arrival is an account as it was in another subnet.
 type arrival struct {
+	node     string // the member that takes it over
 	snap     crdt.Snapshot
 	messages map[crdt.MailboxID][]*crdt.Message
 }
@@ -68,60 +70,115 @@ func (in *arrival) add(kind byte, s stagedRecord) error {
 	return nil
 }
 
+// roots returns the contents that messages refer to, each once.
+func (in *arrival) roots() []crdt.Root {
+	var out []crdt.Root
+	seen := make(map[crdt.Root]bool)
+	for _, list := range in.messages {
+		for _, m := range list {
+			if !seen[m.Root] {
+				seen[m.Root] = true
+				out = append(out, m.Root)
+			}
+		}
+	}
+	return out
+}
+
 // MissingOf returns the contents that messages of a snapshot refer to and that are
-// not here.
-func (r *Replica) MissingOf(pieces [][]byte) ([]crdt.Root, error) {
+// not here. What is here is kept for some time, also if nothing refers to it.
+func (r *Replica) MissingOf(ctx context.Context, pieces [][]byte) ([]crdt.Root, error) {
 	in, err := readArrival(pieces)
 	if err != nil {
 		return nil, err
 	}
-	var out []crdt.Root
-	seen := make(map[crdt.Root]bool)
-	err = r.inStore(func() error {
-		for _, list := range in.messages {
-			for _, m := range list {
-				if seen[m.Root] {
-					continue
-				}
-				seen[m.Root] = true
-				have, err := r.store.get(r.keys.content(nil, kindStructure, m.Root))
-				if err != nil {
-					return err
-				}
-				if have == nil {
-					out = append(out, m.Root)
-				}
-			}
-		}
-		return nil
-	})
-	return out, err
+	return r.missing(ctx, in.roots())
 }
 
+// missing returns those of the contents that are not here, and has the others kept.
+func (r *Replica) missing(ctx context.Context, roots []crdt.Root) (out []crdt.Root, err error) {
+	for _, root := range roots {
+		have, err := r.keepContent(ctx, root)
+		if err != nil {
+			return nil, err
+		}
+		if !have {
+			out = append(out, root)
+		}
+	}
+	return out, nil
+}
+
+// ErrMissingContents is returned by Import: see MissingOf.
+var ErrMissingContents = errors.New("contents are missing")
+
 // Import takes over an account that lived in another subnet and has left it, as a
-// snapshot shows it. It returns when peers have it too. What an interrupted one
-// has done is not done again. node is the name of this member.
+// snapshot shows it. It returns when peers have it too. What is here of it, because
+// it has lived here before or because an import was interrupted, goes. node is the
+// name of this member. Errors: ErrNotEmpty, ErrMissingContents, ErrCannot.
 func (r *Replica) Import(ctx context.Context, user crdt.AccountID, node string, pieces [][]byte) error {
 	in, err := readArrival(pieces)
 	if err == nil && (node == "" || in.snap.Home.Value != r.opts.Subnet || in.snap.Target != node) {
 		err = fmt.Errorf("%w: the account is not on its way here, but to %q in %q", ErrCannot, in.snap.Target, in.snap.Home.Value)
 	}
+	if err == nil {
+		in.node = node
+		err = r.importAccount(ctx, user, in)
+	}
 	if err != nil {
 		return fmt.Errorf("import account %d: %w", user, err)
 	}
+	return nil
+}
+
+func (r *Replica) importAccount(ctx context.Context, user crdt.AccountID, in *arrival) error {
+	done, err := r.beginImport(user)
+	if err != nil {
+		return err
+	}
+	defer done()
 	s := r.mover(user)
 	defer s.Close()
-	for _, step := range []func(*tx) ([]crdt.Payload, error){in.boxes, in.names, in.mail, in.deletions, in.notes, in.home} {
-		if err := s.importStep(ctx, step); err != nil {
-			return fmt.Errorf("import account %d: %w", user, err)
+	// What is told here is to be above all that was told there.
+	r.seq.Lock()
+	r.seq.clock.Observe(min(in.snap.Clock, maxAhead(r.now())))
+	r.seq.Unlock()
+	c, err := s.commit(ctx, in.arrive, nil)
+	if err == nil {
+		err = r.conclude(ctx, c)
+	}
+	if err != nil {
+		return err
+	}
+	missing, err := r.missing(ctx, in.roots())
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%w: %d of them, %x first", ErrMissingContents, len(missing), missing[0])
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := s.clear(ctx, in.guard); err != nil {
+		return err
+	}
+	for _, step := range []func(*tx) ([]crdt.Payload, error){in.boxes, in.eras, in.names, in.mail, in.deletions, in.notes, in.home} {
+		if err := s.importStep(ctx, in, step); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// beginImport keeps a second import of the same account off until done is called.
+func (r *Replica) beginImport(user crdt.AccountID) (done func(), err error) {
+	if _, busy := r.imports.LoadOrStore(user, nil); busy {
+		return nil, fmt.Errorf("%w: it is being imported", ErrUnavailable)
+	}
+	return func() { r.imports.Delete(user) }, nil
+}
+
 // importStep commits what a step of an import prepares, an operation at a time: no
 // other account waits for long.
-func (s *Account) importStep(ctx context.Context, step func(*tx) ([]crdt.Payload, error)) error {
+func (s *Account) importStep(ctx context.Context, in *arrival, step func(*tx) ([]crdt.Payload, error)) error {
 	var all []crdt.Payload
 	looked, err := s.commit(ctx, func(t *tx) (_ []crdt.Payload, err error) {
 		all, err = step(t)
@@ -132,7 +189,8 @@ func (s *Account) importStep(ctx context.Context, step func(*tx) ([]crdt.Payload
 	}
 	s.a.settle(looked, nil)
 	for _, p := range all {
-		c, err := s.commit(ctx, func(*tx) ([]crdt.Payload, error) { return []crdt.Payload{p}, nil }, nil)
+		c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) { return []crdt.Payload{p}, in.guard(t) },
+			func(t *tx) error { return t.adoptKept(p) })
 		if err == nil {
 			err = s.a.r.conclude(ctx, c)
 		}
@@ -143,26 +201,58 @@ func (s *Account) importStep(ctx context.Context, step func(*tx) ([]crdt.Payload
 	return nil
 }
 
+// adoptKept ends that contents of an operation are kept without it.
+func (t *tx) adoptKept(p crdt.Payload) error {
+	add, ok := p.(*crdt.Append)
+	if !ok {
+		return nil
+	}
+	for i := range add.Messages {
+		t.key = t.keys.content(t.key[:0], kindStaging, add.Messages[i].Root)
+		if err := t.del(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guard returns why the import must not go on: somebody has taken the move back.
+func (in *arrival) guard(t *tx) error {
+	if rec := t.a.rec; rec.Home.Value == t.a.r.opts.Subnet && rec.Target == in.node {
+		return nil
+	}
+	return fmt.Errorf("%w: the account is no longer on its way here", ErrCannot)
+}
+
+// arrive says that the account is on its way to this member. From then on nobody
+// purges it here.
+func (in *arrival) arrive(t *tx) ([]crdt.Payload, error) {
+	rec, own := t.a.rec, t.a.r.opts.Subnet
+	switch {
+	case rec.Home.Time == 0: // it has never been here
+		if there, err := t.instances(nil, 1); err != nil || len(there) > 0 {
+			return nil, errors.Join(err, fmt.Errorf("%w: there is mail of it in %s, which it has never left", ErrCannot, own))
+		}
+	case rec.Home.Value == own && rec.Target == "":
+		return nil, ErrNotEmpty
+	case rec.Home.Value == own && rec.Target == in.node:
+		return nil, nil
+	case rec.Home.Value == own:
+		return nil, fmt.Errorf("%w: %s takes the account over", ErrCannot, rec.Target)
+	}
+	return []crdt.Payload{&crdt.SetHome{Subnet: own, Target: in.node}}, nil
+}
+
 // boxes creates all mailboxes that there ever were: a name that is used again must
 // not get a UIDVALIDITY that it had.
 func (in *arrival) boxes(t *tx) ([]crdt.Payload, error) {
-	switch rec := t.a.rec; {
-	case rec.Home.Time == 0:
-	case !t.a.left():
-		return nil, ErrNotEmpty
-	default:
-		return nil, fmt.Errorf("%w: the account has lived in %s before, and its remains are there", ErrCannot, t.a.r.opts.Subnet)
-	}
 	p := new(crdt.CreateMailbox)
 	for _, b := range in.snap.Boxes {
-		if b.Era() > 0 {
-			return nil, fmt.Errorf("%w: mailbox %q has used up its UIDs once", ErrCannot, b.Name.Value)
-		}
 		old, err := t.Mailbox(b.ID)
 		if err != nil {
 			return nil, err
 		}
-		if old == nil {
+		if old == nil || b.Live() && !old.Live() {
 			p.Boxes = append(p.Boxes, crdt.NewMailbox{ID: b.ID, Name: b.Created, Generation: b.Generation, C: b.C,
 				SpecialUse: b.SpecialUse.Value, Fixed: b.ID == crdt.Inbox})
 		}
@@ -181,19 +271,38 @@ func (in *arrival) boxes(t *tx) ([]crdt.Payload, error) {
 	return all, nil
 }
 
-// names gives mailboxes their present names, and sets subscriptions.
-func (in *arrival) names(t *tx) ([]crdt.Payload, error) {
-	p := new(crdt.Rename)
+// eras begins the eras that mailboxes have come to, which are empty here
+// (crdt.Renumber).
+func (in *arrival) eras(t *tx) ([]crdt.Payload, error) {
+	var all []crdt.Payload
 	for _, b := range in.snap.Boxes {
 		have, err := t.Mailbox(b.ID)
 		if err != nil {
 			return nil, err
 		}
-		if have != nil && have.Name.Value != b.Name.Value {
-			p.Boxes = append(p.Boxes, crdt.Renamed{ID: b.ID, Name: b.Name.Value, C: b.C})
+		for era := have.Era() + 1; era <= b.Era(); era++ {
+			all = append(all, &crdt.Renumber{Box: b.ID, Era: era})
 		}
 	}
+	return all, nil
+}
+
+// names gives mailboxes their present names and uses, and sets subscriptions.
+func (in *arrival) names(t *tx) ([]crdt.Payload, error) {
+	p := new(crdt.Rename)
 	var all []crdt.Payload
+	for _, b := range in.snap.Boxes {
+		have, err := t.Mailbox(b.ID)
+		if err != nil {
+			return nil, err
+		}
+		if have.Name.Value != b.Name.Value {
+			p.Boxes = append(p.Boxes, crdt.Renamed{ID: b.ID, Name: b.Name.Value, C: b.C})
+		}
+		if have.SpecialUse.Value != b.SpecialUse.Value {
+			all = append(all, &crdt.SetSpecialUse{ID: b.ID, Use: b.SpecialUse.Value})
+		}
+	}
 	if len(p.Boxes) > 0 {
 		all = append(all, p)
 	}
@@ -211,14 +320,10 @@ func (in *arrival) names(t *tx) ([]crdt.Payload, error) {
 
 // mail adds the messages, by rising UID. One whose UID was refused somewhere gets
 // one that nobody knows.
-func (in *arrival) mail(t *tx) ([]crdt.Payload, error) {
+func (in *arrival) mail(*tx) ([]crdt.Payload, error) {
 	var all []crdt.Payload
 	brought := make(map[crdt.Root]bool)
 	for _, b := range in.snap.Boxes {
-		have, err := in.have(t, b.ID)
-		if err != nil {
-			return nil, err
-		}
 		list := in.messages[b.ID]
 		slices.SortFunc(list, func(x, y *crdt.Message) int { return cmp.Compare(x.Reg, y.Reg) })
 		var fresh []crdt.Added
@@ -235,13 +340,11 @@ func (in *arrival) mail(t *tx) ([]crdt.Payload, error) {
 			if m.Exp != m.Reg {
 				b.N++
 				add.UID = b.N
-				if !have.roots[m.Root] {
-					fresh = append(fresh, add)
-				}
-			} else if !have.uids[m.Reg] {
-				all = appendAdded(all, b.ID, add, !brought[m.Root])
-				brought[m.Root] = true
+				fresh = append(fresh, add)
+				continue
 			}
+			all = appendAdded(all, b.ID, add, !brought[m.Root])
+			brought[m.Root] = true
 		}
 		for _, add := range fresh {
 			all = appendAdded(all, b.ID, add, !brought[add.Root])
@@ -251,35 +354,10 @@ func (in *arrival) mail(t *tx) ([]crdt.Payload, error) {
 	return all, nil
 }
 
-// imported is what an interrupted import has brought to a mailbox.
-type imported struct {
-	uids  map[crdt.UID]bool
-	roots map[crdt.Root]bool
-}
-
-func (in *arrival) have(t *tx, box crdt.MailboxID) (imported, error) {
-	out := imported{make(map[crdt.UID]bool), make(map[crdt.Root]bool)}
-	tags, err := t.Tags(box)
-	if err != nil {
-		return out, err
-	}
-	for _, tag := range tags {
-		m, err := t.Message(box, tag)
-		if err != nil {
-			return out, err
-		}
-		for _, u := range m.All {
-			out.uids[u] = true
-		}
-		out.roots[m.Root] = true
-	}
-	return out, nil
-}
-
 // appendAdded appends a message to the last operation, or to a new one.
 func appendAdded(all []crdt.Payload, box crdt.MailboxID, add crdt.Added, body bool) []crdt.Payload {
 	if n := len(all); n > 0 {
-		if p, ok := all[n-1].(*crdt.Append); ok && p.Box == box && p.NewBody == body && len(p.Messages) < importStep {
+		if p, ok := all[n-1].(*crdt.Append); ok && p.Box == box && p.NewBody == body && len(p.Messages) < importBatch {
 			p.Messages = append(p.Messages, add)
 			return all
 		}
@@ -295,7 +373,7 @@ func (in *arrival) deletions(t *tx) ([]crdt.Payload, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !b.Live() && have != nil && have.Live() {
+		if !b.Live() && have.Live() {
 			all = append(all, &crdt.DeleteMailbox{ID: b.ID, Dots: have.Dots})
 		}
 	}

@@ -1,6 +1,7 @@
 package mailstore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,8 +30,11 @@ func (r *Replica) PutBodyChunk(root crdt.Root, index int, data []byte, last bool
 	}
 	defer r.contents.unpin(root)
 	have, err := r.store.get(r.keys.content(nil, kindStructure, root))
-	if err != nil || have != nil && !r.puller.busy(root) { // of what is here a piece may be missing
+	if err != nil {
 		return err
+	}
+	if have != nil && !r.puller.busy(root) { // of what is here a piece may be missing
+		return r.restage(root)
 	}
 	if err := r.store.room(int64(len(data))); err != nil {
 		return err
@@ -64,6 +68,35 @@ func (r *Replica) completeContent(root crdt.Root, index int, data []byte) error 
 		return err
 	}
 	if err := b.Set(r.keys.content(nil, kindStructure, root), data, nil); err != nil {
+		return err
+	}
+	return b.Commit(pebble.NoSync)
+}
+
+// keepContent reports whether a content is here, and has it kept for some time: an
+// operation that refers to it is to come.
+func (r *Replica) keepContent(ctx context.Context, root crdt.Root) (here bool, err error) {
+	if err := r.contents.pin(ctx, root); err != nil {
+		return false, err
+	}
+	defer r.contents.unpin(root)
+	err = r.inStore(func() error {
+		have, err := r.store.get(r.keys.content(nil, kindStructure, root))
+		if here = have != nil; !here || err != nil {
+			return err
+		}
+		return r.restage(root)
+	})
+	return here, err
+}
+
+// restage marks a content that is here as staged: should what refers to it be removed
+// before the operation comes for which it was brought again, it stays
+// ([tx.DeleteContent]). Whoever calls it has pinned it.
+func (r *Replica) restage(root crdt.Root) error {
+	b := r.store.db.NewBatch()
+	defer b.Close()
+	if err := r.mark(b, root); err != nil {
 		return err
 	}
 	return b.Commit(pebble.NoSync)

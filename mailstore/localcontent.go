@@ -44,6 +44,28 @@ func (r *Replica) ContentsOf(ctx context.Context, account crdt.AccountID) (list 
 	return slices.Compact(list), nil
 }
 
+// ReadContents reads all contents that messages of an account refer to, and returns
+// how many there are. The error, ErrUnavailable, is about the first one that is not
+// here as it was written.
+func (r *Replica) ReadContents(ctx context.Context, account crdt.AccountID) (int, error) {
+	s := &Account{a: r.acquire(account)}
+	defer r.release(s.a)
+	if err := s.enter(ctx); err != nil { // it is in quarantine, or elsewhere
+		return 0, err
+	}
+	s.leave()
+	list, err := r.ContentsOf(ctx, account)
+	if err != nil {
+		return 0, err
+	}
+	for _, root := range list {
+		if _, err := r.checkContent(ctx, root); err != nil && !errors.Is(err, ErrExpunged) {
+			return 0, fmt.Errorf("content %x: %w", root, err)
+		}
+	}
+	return len(list), nil
+}
+
 // LocalContent opens a content, with what was computed of it when it was appended, as far
 // as it is on this disk: what is missing is not got from other members. Errors, of the
 // body's reads too: ErrUnavailable for what is missing or damaged, ErrExpunged.

@@ -38,7 +38,7 @@ func (a *account) mergeLocked() (c *commit, more bool, err error) {
 		if err := a.checkStaged(); err != nil {
 			return nil, false, a.throwAway(l, err)
 		}
-		if err := a.clear(l); err != nil {
+		if err := a.makeRoom(l); err != nil {
 			return nil, false, err
 		}
 	}
@@ -49,19 +49,28 @@ func (a *account) mergeLocked() (c *commit, more bool, err error) {
 	return c, a.loading != nil, err
 }
 
-// clear makes room for a snapshot of a damaged account. Under a.mu.
-func (a *account) clear(l *accountLoad) error {
+// makeRoom deletes what is here of an account that is loaded anew: of one that is
+// damaged, and of one that has left and has come back, whose messages have the UIDs
+// that they had before. Under a.mu.
+func (a *account) makeRoom(l *accountLoad) error {
 	q := a.quarantined
-	if q == nil || !q.Damaged {
+	if q != nil && q.Damaged {
+		// What was done here and is not in the snapshot would be gone, and what was
+		// removed here would come back.
+		if !q.from.LessEqual(l.vector) {
+			return fmt.Errorf("%w: the peer has not applied all that this replica had", ErrUnavailable)
+		}
+		l.broken, l.load = true, crdt.Load{}
+		return a.wipe(new(crdt.Account))
+	}
+	if !a.left() {
 		return nil
 	}
-	// What was done here and is not in the snapshot would be gone, and what was
-	// removed here would come back.
-	if !q.from.LessEqual(l.vector) {
-		return fmt.Errorf("%w: the peer has not applied all that this replica had", ErrUnavailable)
+	snap, err := a.stagedSnapshot()
+	if err != nil || snap.Home.Time <= a.rec.Home.Time || !a.rec.Vector.LessEqual(snap.Vector) {
+		return err
 	}
-	l.broken, l.load = true, crdt.Load{}
-	return a.wipe()
+	return a.wipe(&crdt.Account{Home: a.rec.Home, Target: a.rec.Target})
 }
 
 // endMerge does the rest of a merge that is under way: an operation of a peer

@@ -19,9 +19,11 @@ import (
 //	Snapshot                          MissingOf, and the contents that came since
 //	                                  Import
 //	SetHome                           (Import has said that it lives here)
+//	Purge, much later
 //
-// Import makes operations of this subnet: its other members get the account as
-// they get everything. Messages keep their UIDs and mailboxes their UIDVALIDITY.
+// Import and Purge make operations of their subnet: its other members get them as
+// they get everything, also those that are away. Messages keep their UIDs and
+// mailboxes their UIDVALIDITY.
 
 // Home returns the subnet that an account was moved to, "" if it never was, and
 // while it is on its way the member there that takes it over.
@@ -43,12 +45,16 @@ func (r *Replica) Home(user crdt.AccountID) (subnet, target string, err error) {
 // SetHome says in which subnet an account lives, or with a target that it is on its
 // way to that member there, and returns when peers have that too. Whoever uses the account here
 // has to go. The operation is returned: what it ends is final when it is stable.
+// ErrCannot: it is not here to be sent away, or arrives only now.
 func (r *Replica) SetHome(ctx context.Context, user crdt.AccountID, subnet, target string) (crdt.Dot, error) {
 	s := r.mover(user)
 	defer s.Close()
 	c, err := s.commit(ctx, func(t *tx) ([]crdt.Payload, error) {
 		if rec := t.a.rec; rec.Home.Time != 0 && rec.Home.Value == subnet && rec.Target == target {
 			return nil, nil
+		}
+		if err := t.a.maySetHome(subnet, target); err != nil {
+			return nil, err
 		}
 		return []crdt.Payload{&crdt.SetHome{Subnet: subnet, Target: target}}, nil
 	}, nil)
@@ -62,6 +68,19 @@ func (r *Replica) SetHome(ctx context.Context, user crdt.AccountID, subnet, targ
 		return crdt.Dot{Origin: r.self.Origin, N: r.Logged().Get(r.self.Origin)}, nil
 	}
 	return c.dots[0], nil
+}
+
+// maySetHome: two who move an account at the same time must not make two of it, and
+// nobody is served what has come in part. Under a.mu.
+func (a *account) maySetHome(subnet, target string) error {
+	own := a.r.opts.Subnet
+	switch {
+	case target != "" && a.left():
+		return fmt.Errorf("%w: %w", ErrCannot, a.errLeft())
+	case target == "" && subnet == own && a.rec.Home.Value == own && a.left():
+		return fmt.Errorf("%w: account %d has come to %s only in part", ErrCannot, a.id, own)
+	}
+	return nil
 }
 
 // mover is a session that may change an account that lives elsewhere.

@@ -23,7 +23,7 @@ func newNodeIn(t *testing.T, subnet string, slot crdt.Slot) *node {
 // bring copies what of a snapshot is missing.
 func (n *node) bring(from *node, pieces [][]byte) {
 	n.t.Helper()
-	list, err := n.MissingOf(pieces)
+	list, err := n.MissingOf(ctxOf(n.t), pieces)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -100,21 +100,16 @@ func TestMove(t *testing.T) {
 	}
 	pieces := a1.pieces(testUser)
 	b1.bring(a1, pieces)
-	interrupted := b1.mover(testUser)
-	in, err := readArrival(pieces)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []func(*tx) ([]crdt.Payload, error){in.boxes, in.names, in.mail} {
-		if err := interrupted.importStep(ctxOf(t), step); err != nil {
-			t.Fatal(err)
-		}
-	}
-	interrupted.Close()
+	b1.importSome(pieces, "b1", 2)
 	b1.reopen()
 	if err := b1.Import(ctxOf(t), testUser, "b2", pieces); !errors.Is(err, ErrCannot) {
 		t.Errorf("import at another member: %v", err)
 	}
+	if err := b1.Import(ctxOf(t), testUser, "b1", pieces); !errors.Is(err, ErrMissingContents) {
+		t.Errorf("import without the contents, which a start forgets: %v", err)
+	}
+	b1.bring(a1, pieces)
+	b1.importSome(pieces, "b1", 3)
 	if err := b1.Import(ctxOf(t), testUser, "b1", pieces); err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +163,30 @@ func TestMove(t *testing.T) {
 		t.Errorf("members differ:\n%s\n%s", x, y)
 	}
 	b1.audit(testUser)
+}
+
+// importSome begins an import and does some of its steps.
+func (n *node) importSome(pieces [][]byte, name string, steps int) {
+	n.t.Helper()
+	in, err := readArrival(pieces)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	in.node = name
+	s := n.mover(testUser)
+	defer s.Close()
+	c, err := s.commit(ctxOf(n.t), in.arrive, nil)
+	if err == nil {
+		err = n.conclude(ctxOf(n.t), c)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, step := range []func(*tx) ([]crdt.Payload, error){in.boxes, in.eras, in.names, in.mail}[:steps+1] {
+		if err := s.importStep(ctxOf(n.t), in, step); err != nil {
+			n.t.Fatal(err)
+		}
+	}
 }
 
 // TestMoveDismisses: every member's sessions have to go, once.

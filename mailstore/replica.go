@@ -118,6 +118,7 @@ type Replica struct {
 	quarantines quarantines
 
 	accounts  accountTable
+	imports   sync.Map // accounts that are being imported
 	ticker    ticker
 	collector collector
 	contents  contents

@@ -179,6 +179,9 @@ func (s *SnapshotReader) open() error {
 			return err
 		}
 	}
+	if s.head.account.Left(r.opts.Subnet) { // what is told where it goes is to be above all that was told here
+		s.head.clock = max(s.head.clock, r.lastHeard())
+	}
 	prefix := r.keys.record(nil, user, 0)
 	prefix = prefix[:len(prefix)-1]
 	if s.it, err = s.snap.NewIter(iterBounds(prefix, after(prefix))); err != nil {

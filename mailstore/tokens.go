@@ -219,6 +219,16 @@ func (r *Replica) SuspendCheckpoints(on bool) {
 	k.pending[prefix] = head
 }
 
+// lastHeard returns the latest time that a peer is known to have told.
+func (r *Replica) lastHeard() (last crdt.Time) {
+	r.tokens.mu.Lock()
+	defer r.tokens.mu.Unlock()
+	for slot := crdt.Slot(1); slot <= crdt.MaxSlot; slot++ {
+		last = max(last, r.tokens.tokens.LastHeard(slot))
+	}
+	return last
+}
+
 // floor says what a MODSEQ that a client has is worth here.
 func (r *Replica) floor(t crdt.Time) crdt.Floor {
 	r.seq.Lock()

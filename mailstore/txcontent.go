@@ -121,10 +121,20 @@ func (t *tx) DropRemoval(r crdt.Removal) (bool, error) {
 }
 
 // DeleteContent implements crdt.Contents. Whoever calls it has made sure that
-// nobody reads or writes the content meanwhile.
+// nobody reads or writes the content meanwhile. What is staged stays so: it was
+// brought again.
 func (t *tx) DeleteContent(root crdt.Root) error {
 	t.noteContent(root, crdt.Content{})
 	t.went = append(t.went, root)
+	t.key = t.keys.content(t.key[:0], kindStaging, root)
+	staged, err := t.read(func([]byte) error { return nil })
+	if err != nil {
+		return err
+	}
+	if staged {
+		t.key = t.keys.content(t.key[:0], kindCount, root)
+		return t.del()
+	}
 	if err := t.a.r.deleteContent(t.batch, root); err != nil {
 		return t.fail(err)
 	}

@@ -103,19 +103,9 @@ func (t *tx) recountRecent() error {
 		if s == nil || s.rec.Recent == b.Recent {
 			continue
 		}
-		tags, err := t.Tags(id)
+		n, err := t.above(id, b)
 		if err != nil {
 			return err
-		}
-		n := 0
-		for _, tag := range tags {
-			e, err := t.message(crdt.Instance{Box: id, Tag: tag})
-			if err != nil {
-				return err
-			}
-			if e.m != nil && e.m.Exp > b.Recent {
-				n++
-			}
 		}
 		if t.recent == nil {
 			t.recent = make(map[crdt.MailboxID]int)
@@ -123,6 +113,27 @@ func (t *tx) recountRecent() error {
 		t.recent[id] = n - int(s.recent)
 	}
 	return nil
+}
+
+// above counts the messages of a mailbox that are \Recent.
+func (t *tx) above(id crdt.MailboxID, b *crdt.Mailbox) (n int, err error) {
+	if b.MaxExp <= b.Recent {
+		return 0, nil
+	}
+	tags, err := t.Tags(id)
+	if err != nil {
+		return 0, err
+	}
+	for _, tag := range tags {
+		e, err := t.message(crdt.Instance{Box: id, Tag: tag})
+		if err != nil {
+			return 0, err
+		}
+		if e.m != nil && e.m.Exp > b.Recent {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func (t *tx) recentOf(id crdt.MailboxID) uint32 {

@@ -11,12 +11,12 @@ import (
 	"github.com/go-pluto/pluto/crdt"
 )
 
-// wipe deletes what is here of a damaged account, all of whose operations the
-// staged snapshot contains: it is loaded as if it had never been here. Its
-// contents stay. Those that nothing refers to meanwhile are staged, so that they
+// wipe deletes what is here of an account, all of whose operations the
+// staged snapshot contains: it is loaded as if it had never been here, but for what
+// keep says. Its contents stay. Those that nothing refers to meanwhile are staged, so that they
 // go if the snapshot does not refer to them either. What an unreadable message
 // referred to that the snapshot does not have is never deleted. Under a.mu.
-func (a *account) wipe() error {
+func (a *account) wipe(keep *crdt.Account) error {
 	r := a.r
 	b := r.store.db.NewBatch()
 	defer b.Close()
@@ -37,6 +37,9 @@ func (a *account) wipe() error {
 			return fmt.Errorf("wipe: %w", err)
 		}
 	}
+	if err := b.Set(r.keys.account(nil, a.id), keep.AppendBinary(nil), nil); err != nil {
+		return fmt.Errorf("wipe: %w", err)
+	}
 	if err := b.Commit(&pebble.WriteOptions{Sync: blocks}); err != nil {
 		return fmt.Errorf("wipe: %w", err)
 	}
@@ -45,8 +48,8 @@ func (a *account) wipe() error {
 			return fmt.Errorf("wipe: %w", err)
 		}
 	}
-	level.Warn(r.logger).Log("msg", "records of a damaged account deleted, to be loaded anew", "account", a.id, "unreadable_messages", len(unreadable), "unreadable_blocks", blocks)
-	a.rec, a.filed, a.waiting = new(crdt.Account), false, nil
+	level.Warn(r.logger).Log("msg", "records of an account deleted, which is loaded anew", "account", a.id, "unreadable_messages", len(unreadable), "unreadable_blocks", blocks)
+	a.rec, a.filed, a.waiting = keep, false, nil
 	a.open = make(map[crdt.MailboxID]*openBox) // of sessions that may do nothing more
 	a.rereadBoxes()
 	return nil

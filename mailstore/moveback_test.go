@@ -1,0 +1,585 @@
+package mailstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-pluto/pluto/crdt"
+)
+
+// migrate moves the test user's account from a subnet, all of whose members are given, to
+// a member of another one, as plutoctl does.
+func migrate(t testing.TB, to *node, from ...*node) {
+	t.Helper()
+	send(t, to, from...)
+	pieces := from[0].pieces(testUser)
+	to.bring(from[0], pieces)
+	if err := to.Import(ctxOf(t), testUser, "taker", pieces); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from[0].SetHome(ctxOf(t), testUser, to.Subnet(), ""); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, from...)
+}
+
+// send sends the account away.
+func send(t testing.TB, to *node, from ...*node) {
+	t.Helper()
+	if _, err := from[0].SetHome(ctxOf(t), testUser, to.Subnet(), "taker"); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, from...)
+}
+
+// ownInventory is what of a node's inventory belongs to accounts and contents.
+func (n *node) ownInventory() map[string]int {
+	n.t.Helper()
+	out := map[string]int{}
+	for kind, count := range n.steady() {
+		if strings.HasPrefix(kind, "10 a ") || strings.HasPrefix(kind, "20 ") || kind == "30" {
+			out[kind] = count
+		}
+	}
+	return out
+}
+
+// TestPurge deletes what is left of an account that has moved, at all members, also at
+// one that was away, and nothing of another account; where it lives is known as before.
+func TestPurge(t *testing.T) {
+	a1, a2, b1 := newNode(t, 1), newNode(t, 2), newNodeIn(t, "subnet-2", 1)
+	s, other := a1.session(), a1.sessionOf(testUser+1)
+	mustAppend(t, other, "INBOX", "of somebody else")
+	for i := range 3 {
+		mustAppend(t, s, "INBOX", fmt.Sprint("m", i))
+	}
+	m := mustSelect(t, s, "INBOX")
+	if _, err := m.Copy(ctxOf(t), tags(m.View()), "Sent"); err != nil {
+		t.Fatal(err)
+	}
+	for _, box := range []string{"", "INBOX"} {
+		if err := s.Annotate(ctxOf(t), box, []Note{{"/private/comment", crdt.Note{There: true, Text: "a note"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle(t, a1, a2)
+	if _, err := a1.Purge(ctxOf(t), testUser); !errors.Is(err, ErrCannot) {
+		t.Errorf("purge where it lives: %v", err)
+	}
+	send(t, b1, a1, a2)
+	if _, err := a1.Purge(ctxOf(t), testUser); !errors.Is(err, ErrCannot) {
+		t.Errorf("purge while it is on its way: %v", err)
+	}
+	migrate(t, b1, a1, a2)
+	want := b1.fullPicture(testUser)
+
+	for again, want := range []int{6, 0} {
+		if n, err := a1.Purge(ctxOf(t), testUser); n != want || err != nil {
+			t.Errorf("purge %d: %d messages, %v", again, n, err)
+		}
+		stabilise(t, a1, a2) // a2 has not heard of it
+		if n := count(t, a1, a1.keys.kind(nil, spaceContent, kindStructure)); n != 4 {
+			t.Errorf("%d contents while a member may still want them", n)
+		}
+		a1.reopen()
+	}
+	settle(t, a1, a2)
+	stabilise(t, a1, a2)
+	for _, n := range []*node{a1, a2} {
+		for _, kind := range []byte{kindStructure, kindCount} {
+			if got := count(t, n, n.keys.kind(nil, spaceContent, kind)); got != 1 {
+				t.Errorf("%d records %q of contents, want that of the other account", got, kind)
+			}
+		}
+		if got := bodyKeys(t, n); got != 1 {
+			t.Errorf("%d pieces of contents, want that of the other account", got)
+		}
+		if got := count(t, n, n.keys.record(nil, testUser, recMessage)); got != 0 {
+			t.Errorf("%d messages", got)
+		}
+		if list, err := n.ContentsOf(ctxOf(t), testUser); len(list) > 0 || err != nil {
+			t.Errorf("contents %v, %v", list, err)
+		}
+		if home, target, err := n.Home(testUser); home != "subnet-2" || target != "" || err != nil {
+			t.Errorf("home is %q, %q, %v", home, target, err)
+		}
+		wantLines(t, n.linesOf(testUser+1, "INBOX"), "17 00000 [] of somebody else")
+		n.audit(testUser, testUser+1)
+	}
+	if a, b := a1.ownInventory(), a2.ownInventory(); fmt.Sprint(a) != fmt.Sprint(b) {
+		t.Errorf("members differ:\n%v\n%v", a, b)
+	}
+	if got := b1.fullPicture(testUser); got != want {
+		t.Errorf("where it lives\n%s\nwas\n%s", got, want)
+	}
+}
+
+// backAgain changes an account where it has come to: what it was before must not show.
+func backAgain(t *testing.T, s *Account) {
+	t.Helper()
+	m := mustSelect(t, s, "INBOX")
+	defer m.Close()
+	list := tags(m.View())
+	mustExpunge(t, m, list[:1])
+	if _, _, err := m.Store(ctxOf(t), list[1:2], FlagChange{Op: crdt.StoreRemove, Flags: Seen}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Copy(ctxOf(t), list[1:3], "Sent"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, "INBOX", "written there", `\Flagged`)
+	for _, err := range []error{
+		s.Delete(ctxOf(t), "deleted there"),
+		s.Rename(ctxOf(t), "renamed there", "has another name"),
+		s.Create(ctxOf(t), "made there", ""),
+		s.Create(ctxOf(t), "deleted here", ""), // the same record again
+		s.Subscribe(ctxOf(t), "made there", true),
+		s.Annotate(ctxOf(t), "", []Note{{"/private/changed", crdt.Note{There: true, Text: "there"}}, {"/private/gone", crdt.Note{}}}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustAppend(t, s, "deleted here", "in a mailbox that is there again")
+}
+
+// TestMoveBack moves an account back to where its remains are, purged or not, with
+// members that know all or nothing of that, or take a snapshot: it is there as it was
+// elsewhere.
+func TestMoveBack(t *testing.T) {
+	for name, how := range map[string]struct{ purged, away, snapshot bool }{
+		"remains":              {},
+		"purged":               {purged: true},
+		"purged, one away":     {purged: true, away: true},
+		"remains, one away":    {away: true},
+		"purged, by snapshot":  {purged: true, away: true, snapshot: true},
+		"remains, by snapshot": {away: true, snapshot: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a1, a2 := newNode(t, 1), newNode(t, 2)
+			b1, b2 := newNodeIn(t, "subnet-2", 1), newNodeIn(t, "subnet-2", 2)
+			s := a1.session()
+			for i := range 4 {
+				mustAppend(t, s, "INBOX", fmt.Sprint("m", i), `\Seen`, "$Label")
+			}
+			for _, box := range []string{"deleted there", "renamed there", "deleted here"} {
+				if err := s.Create(ctxOf(t), box, ""); err != nil {
+					t.Fatal(err)
+				}
+				mustAppend(t, s, box, "in "+box)
+			}
+			if err := errors.Join(s.Delete(ctxOf(t), "deleted here"), s.Annotate(ctxOf(t), "", []Note{
+				{"/private/changed", crdt.Note{There: true, Text: "here"}}, {"/private/gone", crdt.Note{There: true, Text: "x"}},
+			})); err != nil {
+				t.Fatal(err)
+			}
+			settle(t, a1, a2)
+			modSeqs := []crdt.Time{modSeqOf(t, a1), modSeqOf(t, a2)}
+			validity := mustSelect(t, s, "INBOX").UIDValidity()
+
+			migrate(t, b1, a1, a2)
+			settle(t, b1, b2)
+			backAgain(t, b2.session())
+			settle(t, b1, b2)
+			modSeqs = append(modSeqs, modSeqOf(t, b1), modSeqOf(t, b2))
+			want := b1.fullPicture(testUser)
+			if how.purged {
+				if _, err := a1.Purge(ctxOf(t), testUser); err != nil {
+					t.Fatal(err)
+				}
+				if !how.away {
+					settle(t, a1, a2)
+					stabilise(t, a1, a2)
+				}
+				a1.reopen() // which raises all horizons
+			}
+			migrate(t, a1, b1, b2)
+			if how.snapshot {
+				a2.loadAll(a1)
+				a2.pullMissing(a1)
+			}
+			settle(t, a1, a2)
+			stabilise(t, a1, a2)
+			for _, n := range []*node{a1, a2} {
+				if got := n.fullPicture(testUser); got != want {
+					t.Errorf("%d: has come back as\n%s\nwas\n%s", n.slot, got, want)
+				}
+				n.audit(testUser)
+				n.reopen()
+				n.wantResync(validity, modSeqs)
+			}
+			next := mustSelect(t, b1.mover(testUser), "INBOX").View().UIDNext() // of the remains there
+			if uid := mustAppend(t, a2.session(), "INBOX", "new"); uid < next {
+				t.Errorf("UID %v was given again, UIDNEXT was %v", uid, next)
+			}
+			settle(t, a1, a2)
+			if x, y := a1.fullPicture(testUser), a2.fullPicture(testUser); x != y {
+				t.Errorf("members differ:\n%s\n%s", x, y)
+			}
+			// And once more: the other subnet has remains now.
+			want = a1.fullPicture(testUser)
+			migrate(t, b2, a1, a2)
+			settle(t, b1, b2)
+			for _, n := range []*node{b1, b2} {
+				if got := n.fullPicture(testUser); got != want {
+					t.Errorf("%d: has come once more as\n%s\nwas\n%s", n.slot, got, want)
+				}
+				n.audit(testUser)
+			}
+		})
+	}
+}
+
+// modSeqOf returns what a session at a node is told of INBOX.
+func modSeqOf(t *testing.T, n *node) crdt.Time {
+	t.Helper()
+	s := n.sessionOf(testUser)
+	defer s.Close()
+	status, err := s.Status(ctxOf(t), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.HighestModSeq
+}
+
+// wantResync checks that clients with any of the MODSEQs are told everything, and
+// none a lower one.
+func (n *node) wantResync(validity uint32, modSeqs []crdt.Time) {
+	n.t.Helper()
+	s := n.sessionOf(testUser)
+	defer s.Close()
+	m := mustSelect(n.t, s, "INBOX")
+	defer m.Close()
+	for _, mod := range modSeqs {
+		if high := m.View().HighestModSeq(); high <= mod {
+			n.t.Errorf("HIGHESTMODSEQ is %d, was %d elsewhere", high, mod)
+		}
+		r, err := m.Resync(ctxOf(n.t), Known{UIDValidity: validity, ModSeq: mod, UIDs: []UIDRange{{1, 100}}})
+		if err != nil || r.Reset || r.ModSeq <= mod || !slices.Equal(r.Changed, uids(m.View())) {
+			n.t.Errorf("MODSEQ %d: told %+v, %v", mod, r, err)
+		}
+		if len(r.Vanished) == 0 || r.Vanished[0].First > 17 || r.Vanished[0].Last < 17 {
+			n.t.Errorf("MODSEQ %d: told that %v vanished: 17 was expunged elsewhere", mod, r.Vanished)
+		}
+	}
+}
+
+// TestImportTakenBack: what an import has brought before the move was taken back is
+// not there when the account comes later.
+func TestImportTakenBack(t *testing.T) {
+	a, b := newNode(t, 1), newNodeIn(t, "subnet-2", 1)
+	s := a.session()
+	for i := range 3 {
+		mustAppend(t, s, "INBOX", fmt.Sprint("m", i))
+	}
+	send(t, b, a)
+	pieces := a.pieces(testUser)
+	b.bring(a, pieces)
+	b.importSome(pieces, "taker", 3)
+	if _, err := b.SetHome(ctxOf(t), testUser, "subnet-2", ""); !errors.Is(err, ErrCannot) {
+		t.Errorf("served where it is only in part: %v", err)
+	}
+	if _, err := a.SetHome(ctxOf(t), testUser, "subnet-3", "other"); !errors.Is(err, ErrCannot) {
+		t.Errorf("sent to two subnets: %v", err)
+	}
+	if _, err := b.SetHome(ctxOf(t), testUser, "subnet-1", ""); err != nil {
+		t.Fatal(err)
+	}
+	in, err := readArrival(pieces)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.node = "taker"
+	late := b.mover(testUser)
+	defer late.Close()
+	if err := late.importStep(ctxOf(t), in, in.home); !errors.Is(err, ErrCannot) {
+		t.Errorf("an import goes on that was taken back: %v", err)
+	}
+	if _, err := a.SetHome(ctxOf(t), testUser, "subnet-1", ""); err != nil {
+		t.Fatal(err)
+	}
+	s = a.session()
+	m := mustSelect(t, s, "INBOX")
+	list := tags(m.View())
+	mustExpunge(t, m, list[:1])
+	if _, _, err := m.Store(ctxOf(t), list[1:], FlagChange{Op: crdt.StoreAdd, Flags: Seen}); err != nil {
+		t.Fatal(err)
+	}
+	want := a.fullPicture(testUser)
+	migrate(t, b, a)
+	if got := b.fullPicture(testUser); got != want {
+		t.Errorf("moved to\n%s\nwas\n%s", got, want)
+	}
+	b.audit(testUser)
+}
+
+// TestImportSparesMail: an account that has never left is not taken for remains.
+func TestImportSparesMail(t *testing.T) {
+	a, b := newNode(t, 1), newNodeIn(t, "subnet-2", 1)
+	mustAppend(t, a.session(), "INBOX", "one")
+	mustAppend(t, b.session(), "INBOX", "mail")
+	send(t, b, a)
+	pieces := a.pieces(testUser)
+	b.bring(a, pieces)
+	if err := b.Import(ctxOf(t), testUser, "taker", pieces); !errors.Is(err, ErrCannot) {
+		t.Errorf("import: %v", err)
+	}
+	wantLines(t, b.linesOf(testUser, "INBOX"), "17 00000 [] mail")
+}
+
+// TestMoveEra moves a mailbox that has used up its UIDs, twice.
+func TestMoveEra(t *testing.T) {
+	a, b := newNode(t, 1), newNodeIn(t, "subnet-2", 1)
+	s := a.session()
+	for era := range 2 {
+		mustAppend(t, s, "INBOX", fmt.Sprint("of era ", era))
+		approach(t, a, "INBOX", 5)
+		mustAppend(t, s, "INBOX", fmt.Sprint("the first of era ", era+1))
+	}
+	want := a.fullPicture(testUser)
+	for _, way := range [][2]*node{{a, b}, {b, a}} {
+		migrate(t, way[1], way[0])
+		if got := way[1].fullPicture(testUser); got != want {
+			t.Errorf("moved to\n%s\nwas\n%s", got, want)
+		}
+		way[1].audit(testUser)
+	}
+	m := mustSelect(t, a.session(), "INBOX")
+	last := m.View().UIDAt(m.View().Len() - 1)
+	if uid := mustAppend(t, a.session(), "INBOX", "new"); uid <= last || uid.Era() != 2 {
+		t.Errorf("appended as %v behind %v", uid, last)
+	}
+}
+
+// TestEpochOfMovedAccount: a member of the old subnet can be evicted; the account is
+// raised when it is back.
+func TestEpochOfMovedAccount(t *testing.T) {
+	a, b := newNode(t, 1), newNodeIn(t, "subnet-2", 1)
+	mustAppend(t, a.session(), "INBOX", "one")
+	migrate(t, b, a)
+	if err := a.RaiseEpoch(ctxOf(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, done := a.Epoch(); !done {
+		t.Error("not done")
+	}
+	want := b.fullPicture(testUser)
+	migrate(t, a, b)
+	if got := a.fullPicture(testUser); got != want {
+		t.Errorf("moved to\n%s\nwas\n%s", got, want)
+	}
+	if uid := mustAppend(t, a.session(), "INBOX", "two"); uid <= skipped {
+		t.Errorf("appended as %v", uid)
+	}
+	a.audit(testUser)
+}
+
+// TestMovesAtRandom moves an account between subnets at random, with interruptions,
+// crashes, moves that are taken back and purges, while it is used. Nothing is lost or
+// comes back, and a UID denotes one message for ever.
+func TestMovesAtRandom(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := newWanderer(t, rand.New(rand.NewPCG(seed, 1)))
+			for range 20 {
+				w.step()
+			}
+		})
+	}
+}
+
+// wanderer is an account that moves, as a client should see it.
+type wanderer struct {
+	t       *testing.T
+	rng     *rand.Rand
+	subnets [2][2]*node
+	at      int               // subnet
+	live    map[string]bool   // contents of INBOX
+	meant   map[string]string // what a UIDVALIDITY and UID has denoted
+	count   int
+}
+
+func newWanderer(t *testing.T, rng *rand.Rand) *wanderer {
+	w := &wanderer{t: t, rng: rng, live: make(map[string]bool), meant: make(map[string]string)}
+	for i := range w.subnets {
+		for j := range w.subnets[i] {
+			w.subnets[i][j] = newNodeIn(t, fmt.Sprint("subnet-", i+1), crdt.Slot(j+1))
+		}
+	}
+	return w
+}
+
+// pick returns the members of a subnet, one of them first.
+func (w *wanderer) pick(subnet int) []*node {
+	n := w.subnets[subnet]
+	if w.rng.IntN(2) == 0 {
+		return []*node{n[0], n[1]}
+	}
+	return []*node{n[1], n[0]}
+}
+
+func (w *wanderer) step() {
+	w.t.Helper()
+	here, there := w.pick(w.at), w.pick(1-w.at)
+	switch k := w.rng.IntN(10); {
+	case k < 4:
+		w.change(here[0])
+	case k == 4:
+		w.change(here[0])
+		w.change(here[1]) // at the same time
+	case k == 5:
+		w.crash(w.pick(w.rng.IntN(2))[0])
+	case k == 6:
+		w.purge(there[0])
+	case k == 7:
+		w.takeBack(here, there)
+	default:
+		w.move(here, there)
+	}
+	settle(w.t, w.subnets[w.at][:]...)
+	if w.rng.IntN(3) > 0 { // else they lag
+		other := w.subnets[1-w.at][:]
+		settle(w.t, other...)
+		stabilise(w.t, other...)
+	}
+	stabilise(w.t, w.subnets[w.at][:]...)
+	for _, n := range w.subnets[w.at] {
+		w.check(n)
+	}
+}
+
+func (w *wanderer) change(n *node) {
+	s := n.sessionOf(testUser)
+	defer s.Close()
+	m := mustSelect(w.t, s, "INBOX")
+	defer m.Close()
+	list := tags(m.View())
+	if len(list) > 0 && w.rng.IntN(3) == 0 {
+		i := w.rng.IntN(len(list))
+		var x Message
+		m.View().At(i, &x)
+		delete(w.live, content(w.t, s, x.Root))
+		mustExpunge(w.t, m, list[i:i+1])
+		return
+	}
+	for range 1 + w.rng.IntN(3) {
+		w.count++
+		body := fmt.Sprint("message ", w.count)
+		w.live[body] = true
+		mustAppend(w.t, s, "INBOX", body)
+	}
+}
+
+func (w *wanderer) crash(n *node) {
+	if w.rng.IntN(2) == 0 {
+		n.reopen()
+		return
+	}
+	n.crash(w.rng)
+}
+
+func (w *wanderer) purge(n *node) {
+	home, target, err := n.Home(testUser)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(ctxOf(w.t))
+	if w.rng.IntN(3) == 0 {
+		cancel()
+	}
+	_, err = n.Purge(ctx, testUser)
+	cancel()
+	if gone := home != "" && home != n.Subnet() && target == ""; gone && err != nil && ctx.Err() == nil || !gone && err == nil {
+		w.t.Fatalf("purge of what lives in %q, %q: %v", home, target, err)
+	}
+}
+
+// begin sends the account away and has a part of it arrive.
+func (w *wanderer) begin(here, there []*node) {
+	settle(w.t, here...)
+	send(w.t, there[0], here...)
+	if w.rng.IntN(2) == 0 {
+		return
+	}
+	pieces := here[1].pieces(testUser)
+	there[0].bring(here[1], pieces)
+	ctx, cancel := context.WithCancel(ctxOf(w.t))
+	go cancel()
+	if err := there[0].Import(ctx, testUser, "taker", pieces); err == nil {
+		w.arrived(here)
+		return
+	}
+	if w.rng.IntN(2) == 0 {
+		w.crash(there[0])
+	}
+	if w.rng.IntN(2) == 0 {
+		there[1].pullAll(there[0])
+	}
+}
+
+func (w *wanderer) arrived(here []*node) {
+	if _, err := here[0].SetHome(ctxOf(w.t), testUser, w.subnets[1-w.at][0].Subnet(), ""); err != nil {
+		w.t.Fatal(err)
+	}
+	settle(w.t, here...)
+	w.at = 1 - w.at
+}
+
+func (w *wanderer) move(here, there []*node) {
+	was := w.at
+	for range 1 + w.rng.IntN(2) {
+		if w.begin(here, there); w.at != was {
+			return
+		}
+	}
+	migrate(w.t, there[0], here...)
+	w.at = 1 - w.at
+}
+
+func (w *wanderer) takeBack(here, there []*node) {
+	was := w.at
+	if w.begin(here, there); w.at != was {
+		return
+	}
+	if home, _, err := there[0].Home(testUser); err != nil {
+		w.t.Fatal(err)
+	} else if home == there[0].Subnet() {
+		if _, err := there[0].SetHome(ctxOf(w.t), testUser, here[0].Subnet(), ""); err != nil {
+			w.t.Fatal(err)
+		}
+		settle(w.t, there...) // another one may take it over next time
+	}
+	if _, err := here[0].SetHome(ctxOf(w.t), testUser, here[0].Subnet(), ""); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// check compares what a member shows with what it should.
+func (w *wanderer) check(n *node) {
+	w.t.Helper()
+	n.audit(testUser)
+	s := n.sessionOf(testUser)
+	defer s.Close()
+	m := mustSelect(w.t, s, "INBOX")
+	defer m.Close()
+	got := make(map[string]bool)
+	var x Message
+	for i := range m.View().Len() {
+		m.View().At(i, &x)
+		body := content(w.t, s, x.Root)
+		got[body] = true
+		id := fmt.Sprint(m.UIDValidity(), " ", x.UID)
+		if was, ok := w.meant[id]; ok && was != body {
+			w.t.Errorf("%s is %q and was %q", id, body, was)
+		}
+		w.meant[id] = body
+	}
+	if m.View().Len() != len(w.live) || fmt.Sprint(got) != fmt.Sprint(w.live) {
+		w.t.Fatalf("%s %d has %v, want %v", n.Subnet(), n.slot, got, w.live)
+	}
+}
