@@ -473,6 +473,110 @@ func (*SettleReply) Descriptor() ([]byte, []int) {
 	return file_admin_move_proto_rawDescGZIP(), []int{8}
 }
 
+type WholeProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Whole         bool                   `protobuf:"varint,1,opt,name=whole,proto3" json:"whole,omitempty"`       // the last message
+	Waiting       []string               `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"`    // members that lack something
+	Contents      uint64                 `protobuf:"varint,3,opt,name=contents,proto3" json:"contents,omitempty"` // with whole: how many were read
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WholeProgress) Reset() {
+	*x = WholeProgress{}
+	mi := &file_admin_move_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WholeProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WholeProgress) ProtoMessage() {}
+
+func (x *WholeProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_move_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WholeProgress.ProtoReflect.Descriptor instead.
+func (*WholeProgress) Descriptor() ([]byte, []int) {
+	return file_admin_move_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WholeProgress) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *WholeProgress) GetWaiting() []string {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *WholeProgress) GetContents() uint64 {
+	if x != nil {
+		return x.Contents
+	}
+	return 0
+}
+
+type PurgeReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      uint64                 `protobuf:"varint,1,opt,name=messages,proto3" json:"messages,omitempty"` // that were removed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeReply) Reset() {
+	*x = PurgeReply{}
+	mi := &file_admin_move_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeReply) ProtoMessage() {}
+
+func (x *PurgeReply) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_move_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeReply.ProtoReflect.Descriptor instead.
+func (*PurgeReply) Descriptor() ([]byte, []int) {
+	return file_admin_move_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PurgeReply) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
 var File_admin_move_proto protoreflect.FileDescriptor
 
 const file_admin_move_proto_rawDesc = "" +
@@ -503,7 +607,14 @@ const file_admin_move_proto_rawDesc = "" +
 	"\x05final\x18\x01 \x01(\bR\x05final\x12\x18\n" +
 	"\awaiting\x18\x02 \x03(\tR\awaiting\"\r\n" +
 	"\vImportReply\"\r\n" +
-	"\vSettleReply2\xcd\x03\n" +
+	"\vSettleReply\"[\n" +
+	"\rWholeProgress\x12\x14\n" +
+	"\x05whole\x18\x01 \x01(\bR\x05whole\x12\x18\n" +
+	"\awaiting\x18\x02 \x03(\tR\awaiting\x12\x1a\n" +
+	"\bcontents\x18\x03 \x01(\x04R\bcontents\"(\n" +
+	"\n" +
+	"PurgeReply\x12\x1a\n" +
+	"\bmessages\x18\x01 \x01(\x04R\bmessages2\xca\x04\n" +
 	"\x04Move\x12:\n" +
 	"\x05Where\x12\x18.pluto.admin.MoveRequest\x1a\x17.pluto.admin.WhereReply\x12E\n" +
 	"\aMissing\x12\x19.pluto.admin.AccountPiece\x1a\x1b.pluto.admin.MissingContent(\x010\x01\x12C\n" +
@@ -511,7 +622,9 @@ const file_admin_move_proto_rawDesc = "" +
 	"\x04Take\x12\x19.pluto.admin.ContentPiece\x1a\x16.pluto.admin.TakeReply(\x01\x12A\n" +
 	"\bSendAway\x12\x18.pluto.admin.MoveRequest\x1a\x19.pluto.admin.AwayProgress0\x01\x12?\n" +
 	"\x06Import\x12\x19.pluto.admin.AccountPiece\x1a\x18.pluto.admin.ImportReply(\x01\x12<\n" +
-	"\x06Settle\x12\x18.pluto.admin.MoveRequest\x1a\x18.pluto.admin.SettleReplyB!Z\x1fgithub.com/go-pluto/pluto/adminb\x06proto3"
+	"\x06Settle\x12\x18.pluto.admin.MoveRequest\x1a\x18.pluto.admin.SettleReply\x12?\n" +
+	"\x05Whole\x12\x18.pluto.admin.MoveRequest\x1a\x1a.pluto.admin.WholeProgress0\x01\x12:\n" +
+	"\x05Purge\x12\x18.pluto.admin.MoveRequest\x1a\x17.pluto.admin.PurgeReplyB!Z\x1fgithub.com/go-pluto/pluto/adminb\x06proto3"
 
 var (
 	file_admin_move_proto_rawDescOnce sync.Once
@@ -525,7 +638,7 @@ func file_admin_move_proto_rawDescGZIP() []byte {
 	return file_admin_move_proto_rawDescData
 }
 
-var file_admin_move_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_admin_move_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_admin_move_proto_goTypes = []any{
 	(*MoveRequest)(nil),    // 0: pluto.admin.MoveRequest
 	(*WhereReply)(nil),     // 1: pluto.admin.WhereReply
@@ -536,28 +649,34 @@ var file_admin_move_proto_goTypes = []any{
 	(*AwayProgress)(nil),   // 6: pluto.admin.AwayProgress
 	(*ImportReply)(nil),    // 7: pluto.admin.ImportReply
 	(*SettleReply)(nil),    // 8: pluto.admin.SettleReply
-	(*AccountPiece)(nil),   // 9: pluto.admin.AccountPiece
+	(*WholeProgress)(nil),  // 9: pluto.admin.WholeProgress
+	(*PurgeReply)(nil),     // 10: pluto.admin.PurgeReply
+	(*AccountPiece)(nil),   // 11: pluto.admin.AccountPiece
 }
 var file_admin_move_proto_depIdxs = []int32{
-	0, // 0: pluto.admin.Move.Where:input_type -> pluto.admin.MoveRequest
-	9, // 1: pluto.admin.Move.Missing:input_type -> pluto.admin.AccountPiece
-	3, // 2: pluto.admin.Move.Content:input_type -> pluto.admin.ContentRequest
-	4, // 3: pluto.admin.Move.Take:input_type -> pluto.admin.ContentPiece
-	0, // 4: pluto.admin.Move.SendAway:input_type -> pluto.admin.MoveRequest
-	9, // 5: pluto.admin.Move.Import:input_type -> pluto.admin.AccountPiece
-	0, // 6: pluto.admin.Move.Settle:input_type -> pluto.admin.MoveRequest
-	1, // 7: pluto.admin.Move.Where:output_type -> pluto.admin.WhereReply
-	2, // 8: pluto.admin.Move.Missing:output_type -> pluto.admin.MissingContent
-	4, // 9: pluto.admin.Move.Content:output_type -> pluto.admin.ContentPiece
-	5, // 10: pluto.admin.Move.Take:output_type -> pluto.admin.TakeReply
-	6, // 11: pluto.admin.Move.SendAway:output_type -> pluto.admin.AwayProgress
-	7, // 12: pluto.admin.Move.Import:output_type -> pluto.admin.ImportReply
-	8, // 13: pluto.admin.Move.Settle:output_type -> pluto.admin.SettleReply
-	7, // [7:14] is the sub-list for method output_type
-	0, // [0:7] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0,  // 0: pluto.admin.Move.Where:input_type -> pluto.admin.MoveRequest
+	11, // 1: pluto.admin.Move.Missing:input_type -> pluto.admin.AccountPiece
+	3,  // 2: pluto.admin.Move.Content:input_type -> pluto.admin.ContentRequest
+	4,  // 3: pluto.admin.Move.Take:input_type -> pluto.admin.ContentPiece
+	0,  // 4: pluto.admin.Move.SendAway:input_type -> pluto.admin.MoveRequest
+	11, // 5: pluto.admin.Move.Import:input_type -> pluto.admin.AccountPiece
+	0,  // 6: pluto.admin.Move.Settle:input_type -> pluto.admin.MoveRequest
+	0,  // 7: pluto.admin.Move.Whole:input_type -> pluto.admin.MoveRequest
+	0,  // 8: pluto.admin.Move.Purge:input_type -> pluto.admin.MoveRequest
+	1,  // 9: pluto.admin.Move.Where:output_type -> pluto.admin.WhereReply
+	2,  // 10: pluto.admin.Move.Missing:output_type -> pluto.admin.MissingContent
+	4,  // 11: pluto.admin.Move.Content:output_type -> pluto.admin.ContentPiece
+	5,  // 12: pluto.admin.Move.Take:output_type -> pluto.admin.TakeReply
+	6,  // 13: pluto.admin.Move.SendAway:output_type -> pluto.admin.AwayProgress
+	7,  // 14: pluto.admin.Move.Import:output_type -> pluto.admin.ImportReply
+	8,  // 15: pluto.admin.Move.Settle:output_type -> pluto.admin.SettleReply
+	9,  // 16: pluto.admin.Move.Whole:output_type -> pluto.admin.WholeProgress
+	10, // 17: pluto.admin.Move.Purge:output_type -> pluto.admin.PurgeReply
+	9,  // [9:18] is the sub-list for method output_type
+	0,  // [0:9] is the sub-list for method input_type
+	0,  // [0:0] is the sub-list for extension type_name
+	0,  // [0:0] is the sub-list for extension extendee
+	0,  // [0:0] is the sub-list for field type_name
 }
 
 func init() { file_admin_move_proto_init() }
@@ -572,7 +691,7 @@ func file_admin_move_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_move_proto_rawDesc), len(file_admin_move_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

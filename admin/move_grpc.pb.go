@@ -26,6 +26,8 @@ const (
 	Move_SendAway_FullMethodName = "/pluto.admin.Move/SendAway"
 	Move_Import_FullMethodName   = "/pluto.admin.Move/Import"
 	Move_Settle_FullMethodName   = "/pluto.admin.Move/Settle"
+	Move_Whole_FullMethodName    = "/pluto.admin.Move/Whole"
+	Move_Purge_FullMethodName    = "/pluto.admin.Move/Purge"
 )
 
 // MoveClient is the client API for Move service.
@@ -53,6 +55,13 @@ type MoveClient interface {
 	// Settle is for the source: the account lives in that subnet now, also if it is
 	// its own and the account was not taken over.
 	Settle(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*SettleReply, error)
+	// Whole is for a member where the account lives: it ends when every member of that
+	// subnet has all that this one has of it, and this one has read all its contents;
+	// meanwhile it tells for whom it waits.
+	Whole(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WholeProgress], error)
+	// Purge is for a member where the account has lived: what is left of it there goes.
+	// Whoever asks for it has made sure that the account is whole where it lives.
+	Purge(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*PurgeReply, error)
 }
 
 type moveClient struct {
@@ -160,6 +169,35 @@ func (c *moveClient) Settle(ctx context.Context, in *MoveRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *moveClient) Whole(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WholeProgress], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Move_ServiceDesc.Streams[5], Move_Whole_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[MoveRequest, WholeProgress]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Move_WholeClient = grpc.ServerStreamingClient[WholeProgress]
+
+func (c *moveClient) Purge(ctx context.Context, in *MoveRequest, opts ...grpc.CallOption) (*PurgeReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeReply)
+	err := c.cc.Invoke(ctx, Move_Purge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MoveServer is the server API for Move service.
 // All implementations must embed UnimplementedMoveServer
 // for forward compatibility.
@@ -185,6 +223,13 @@ type MoveServer interface {
 	// Settle is for the source: the account lives in that subnet now, also if it is
 	// its own and the account was not taken over.
 	Settle(context.Context, *MoveRequest) (*SettleReply, error)
+	// Whole is for a member where the account lives: it ends when every member of that
+	// subnet has all that this one has of it, and this one has read all its contents;
+	// meanwhile it tells for whom it waits.
+	Whole(*MoveRequest, grpc.ServerStreamingServer[WholeProgress]) error
+	// Purge is for a member where the account has lived: what is left of it there goes.
+	// Whoever asks for it has made sure that the account is whole where it lives.
+	Purge(context.Context, *MoveRequest) (*PurgeReply, error)
 	mustEmbedUnimplementedMoveServer()
 }
 
@@ -215,6 +260,12 @@ func (UnimplementedMoveServer) Import(grpc.ClientStreamingServer[AccountPiece, I
 }
 func (UnimplementedMoveServer) Settle(context.Context, *MoveRequest) (*SettleReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Settle not implemented")
+}
+func (UnimplementedMoveServer) Whole(*MoveRequest, grpc.ServerStreamingServer[WholeProgress]) error {
+	return status.Error(codes.Unimplemented, "method Whole not implemented")
+}
+func (UnimplementedMoveServer) Purge(context.Context, *MoveRequest) (*PurgeReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Purge not implemented")
 }
 func (UnimplementedMoveServer) mustEmbedUnimplementedMoveServer() {}
 func (UnimplementedMoveServer) testEmbeddedByValue()              {}
@@ -316,6 +367,35 @@ func _Move_Settle_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Move_Whole_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(MoveRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(MoveServer).Whole(m, &grpc.GenericServerStream[MoveRequest, WholeProgress]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Move_WholeServer = grpc.ServerStreamingServer[WholeProgress]
+
+func _Move_Purge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MoveServer).Purge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Move_Purge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MoveServer).Purge(ctx, req.(*MoveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Move_ServiceDesc is the grpc.ServiceDesc for Move service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -330,6 +410,10 @@ var Move_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Settle",
 			Handler:    _Move_Settle_Handler,
+		},
+		{
+			MethodName: "Purge",
+			Handler:    _Move_Purge_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -358,6 +442,11 @@ var Move_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Import",
 			Handler:       _Move_Import_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Whole",
+			Handler:       _Move_Whole_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "admin/move.proto",

@@ -58,6 +58,25 @@ func (c *Config) SubnetOf(user uint32) string {
 	return ""
 }
 
+// SubnetNames returns the names of all subnets of this file, each once.
+func (c *Config) SubnetNames() []string {
+	var names []string
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, w := range c.Workers {
+		add(w.Subnet().Name)
+	}
+	if c.Storage != nil {
+		for _, s := range c.Storage.Subnets {
+			add(s.Name)
+		}
+	}
+	return names
+}
+
 // Replicas returns the nodes that have a user's mail in the order in which a
 // distributor tries them: the region's own worker, storage, then the nodes under
 // Failover, which may be storage of another region's file. It is empty if nobody keeps

@@ -80,7 +80,7 @@ func TestReadme(t *testing.T) {
 			return err == nil, err
 		})
 	}
-	moveWhileWorking(t, ctx, dir, front)
+	procs[1] = moveWhileWorking(t, ctx, dir, front, procs[1])
 	for i := len(procs) - 1; i >= 0; i-- {
 		procs[i].stop(t)
 	}

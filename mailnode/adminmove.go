@@ -140,7 +140,7 @@ func (s *moveService) Take(stream grpc.ClientStreamingServer[admin.ContentPiece,
 	}
 }
 
-// awayTick is how often SendAway looks whether it is final.
+// awayTick is how often it is looked whether something is stable.
 const awayTick = 100 * time.Millisecond
 
 // SendAway implements admin.MoveServer. When the caller goes away in the middle the
@@ -149,6 +149,9 @@ func (s *moveService) SendAway(req *admin.MoveRequest, stream grpc.ServerStreami
 	m, err := s.node.in(req.GetSubnet(), req.GetUser())
 	if err != nil {
 		return err
+	}
+	if home, _, err := m.replica.Home(crdt.AccountID(req.GetUser())); err == nil && home == "" && !m.subnet.Users.Contains(req.GetUser()) {
+		return status.Errorf(codes.FailedPrecondition, "account %d does not live in %s", req.GetUser(), m.subnet.Name)
 	}
 	for _, p := range m.group.Status().Peers {
 		if !p.Sending || !p.Receiving {
@@ -159,32 +162,44 @@ func (s *moveService) SendAway(req *admin.MoveRequest, stream grpc.ServerStreami
 	if err != nil {
 		return accountStatus(err)
 	}
+	err = m.awaitStable(stream.Context(), crdt.VC{}.With(dot.Origin, dot.N), func(waiting []string) error {
+		return stream.Send(&admin.AwayProgress{Waiting: waiting})
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&admin.AwayProgress{Final: true})
+}
+
+// awaitStable returns when every member has applied what is in v, and meanwhile tells
+// every second who has not.
+func (m *member) awaitStable(ctx context.Context, v crdt.VC, tell func(waiting []string) error) error {
 	tick := time.NewTicker(awayTick)
 	defer tick.Stop()
-	for told := (time.Time{}); ; {
+	for told := time.Now(); ; {
 		now := m.group.Status()
-		if len(now.Peers) == 0 || now.Stable.Has(dot) {
-			return stream.Send(&admin.AwayProgress{Final: true})
+		if len(now.Peers) == 0 || v.LessEqual(now.Stable) {
+			return nil
 		}
 		if time.Since(told) >= time.Second {
 			told = time.Now()
-			if err := stream.Send(&admin.AwayProgress{Waiting: waiting(now, dot)}); err != nil {
+			if err := tell(waiting(now, v)); err != nil {
 				return err
 			}
 		}
 		select {
 		case <-tick.C:
-		case <-stream.Context().Done():
-			return status.FromContextError(stream.Context().Err()).Err()
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
 }
 
-// waiting returns the peers that have not logged an operation.
-func waiting(s comm.Status, dot crdt.Dot) []string {
+// waiting returns the peers that have not logged all that is in v.
+func waiting(s comm.Status, v crdt.VC) []string {
 	var names []string
 	for _, p := range s.Peers {
-		if !p.Acked.Has(dot) {
+		if !v.LessEqual(p.Acked) {
 			names = append(names, p.Name)
 		}
 	}
@@ -214,4 +229,43 @@ func (s *moveService) Settle(ctx context.Context, req *admin.MoveRequest) (*admi
 		return nil, accountStatus(err)
 	}
 	return &admin.SettleReply{}, nil
+}
+
+// Whole implements admin.MoveServer.
+func (s *moveService) Whole(req *admin.MoveRequest, stream grpc.ServerStreamingServer[admin.WholeProgress]) error {
+	m, err := s.node.in(req.GetSubnet(), req.GetUser())
+	if err != nil {
+		return err
+	}
+	home, refused := m.home(req.GetUser())
+	if refused != nil {
+		return status.Error(codes.FailedPrecondition, refused.err.Error())
+	}
+	if home != m.subnet.Name {
+		return status.Errorf(codes.FailedPrecondition, "account %d lives in %s", req.GetUser(), home)
+	}
+	err = m.awaitStable(stream.Context(), m.replica.Logged(), func(waiting []string) error {
+		return stream.Send(&admin.WholeProgress{Waiting: waiting})
+	})
+	if err != nil {
+		return err
+	}
+	n, err := m.replica.ReadContents(stream.Context(), crdt.AccountID(req.GetUser()))
+	if err != nil {
+		return accountStatus(err)
+	}
+	return stream.Send(&admin.WholeProgress{Whole: true, Contents: uint64(n)})
+}
+
+// Purge implements admin.MoveServer.
+func (s *moveService) Purge(ctx context.Context, req *admin.MoveRequest) (*admin.PurgeReply, error) {
+	m, err := s.node.in(req.GetSubnet(), req.GetUser())
+	if err != nil {
+		return nil, err
+	}
+	n, err := m.replica.Purge(ctx, crdt.AccountID(req.GetUser()))
+	if err != nil {
+		return nil, accountStatus(err)
+	}
+	return &admin.PurgeReply{Messages: uint64(n)}, nil
 }

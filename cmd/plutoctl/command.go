@@ -40,6 +40,7 @@ var commands = []command{
 	memberEvictCommand,
 	memberRecoverCommand,
 	moveCommand,
+	purgeCommand,
 	hashCommand,
 	versionCommand,
 }

@@ -3,15 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/go-pluto/pluto/admin"
-	"github.com/go-pluto/pluto/config"
 )
 
 var moveCommand = command{
@@ -20,9 +22,47 @@ var moveCommand = command{
 
 // moveUsers moves one user after the other.
 func moveUsers(ctx context.Context, e *environment, args []string) error {
-	set := e.newFlags("user move", "USER[-USER] SUBNET [-from SUBNET] [-abort]")
-	from := set.String("from", "", "the `subnet` where they live (default that whose range they are in)")
+	set := e.newFlags("user move", "USER[-USER] SUBNET [-from SUBNET] [-abort [-lost]]")
+	from := set.String("from", "", "the `subnet` where they live (default what that whose range they are in says)")
 	abort := set.Bool("abort", false, "take back what was begun: the users stay where they are")
+	lost := set.Bool("lost", false, "with -abort and -from: the subnet that they have gone to is lost, what is left of them is served again")
+	return e.eachUser(set, args, func(user uint32, subnet string) error {
+		if *lost && (!*abort || *from == "") {
+			set.Usage()
+			return errors.New("-lost needs -abort and -from")
+		}
+		return e.moveUser(ctx, user, *from, subnet, *abort, *lost)
+	})
+}
+
+func (e *environment) moveUser(ctx context.Context, user uint32, from, to string, abort, lost bool) (err error) {
+	if from == "" {
+		if from, err = e.livesIn(ctx, user); err != nil {
+			return err
+		}
+	}
+	m, err := e.newMove(user, from, to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	switch {
+	case from == to && abort:
+		return fmt.Errorf("it lives in %s", to)
+	case from == to:
+		m.say("lives in %s", to)
+		return nil
+	case lost:
+		return m.stay(ctx)
+	case abort:
+		return m.abort(ctx)
+	}
+	return m.run(ctx)
+}
+
+// eachUser parses the arguments of a command about users and a subnet, and calls f
+// for each user until it fails.
+func (e *environment) eachUser(set *flag.FlagSet, args []string, f func(user uint32, subnet string) error) error {
 	if err := set.Parse(args); err != nil {
 		return err
 	}
@@ -36,16 +76,7 @@ func moveUsers(ctx context.Context, e *environment, args []string) error {
 		return err
 	}
 	for user := uint64(first); user <= uint64(last); user++ {
-		m, err := e.newMove(uint32(user), *from, subnet)
-		if err != nil {
-			return err
-		}
-		if *abort {
-			err = m.abort(ctx)
-		} else {
-			err = m.run(ctx)
-		}
-		if err = errors.Join(err, m.close()); err != nil {
+		if err := f(uint32(user), subnet); err != nil {
 			return fmt.Errorf("user %d: %w", user, err)
 		}
 	}
@@ -80,36 +111,34 @@ type movement struct {
 }
 
 func (e *environment) newMove(user uint32, from, to string) (*movement, error) {
-	cfg, err := e.config()
-	if err != nil {
-		return nil, err
-	}
-	if from == "" {
-		from = cfg.SubnetOf(user)
-	}
 	m := &movement{e: e, user: user}
 	for s, subnet := range map[*side]string{&m.from: from, &m.to: to} {
-		if *s, err = e.side(cfg, subnet); err != nil {
+		var err error
+		if *s, err = e.side(subnet, ""); err != nil {
 			return nil, errors.Join(err, m.close())
 		}
-	}
-	if from == to {
-		return nil, errors.Join(fmt.Errorf("user %d lives in %s; say with -from where it was moved to", user, to), m.close())
 	}
 	return m, nil
 }
 
-// side connects to the first node of a subnet that the file names.
-func (e *environment) side(cfg *config.Config, subnet string) (side, error) {
-	list := cfg.ReplicasIn(subnet)
-	if len(list) == 0 {
-		return side{}, fmt.Errorf("%s names no node of subnet %q", cfg.Path, subnet)
-	}
-	conn, err := e.dial(list[0].Name)
+// side connects to a node of a subnet, "": the first one that the file names.
+func (e *environment) side(subnet, node string) (side, error) {
+	cfg, err := e.config()
 	if err != nil {
 		return side{}, err
 	}
-	return side{subnet, list[0].Name, conn, admin.NewMoveClient(conn)}, nil
+	if node == "" {
+		list := cfg.ReplicasIn(subnet)
+		if len(list) == 0 {
+			return side{}, fmt.Errorf("%s names no node of subnet %q", cfg.Path, subnet)
+		}
+		node = list[0].Name
+	}
+	conn, err := e.dial(node)
+	if err != nil {
+		return side{}, err
+	}
+	return side{subnet, node, conn, admin.NewMoveClient(conn)}, nil
 }
 
 func (m *movement) close() error {
@@ -122,44 +151,72 @@ func (m *movement) close() error {
 	return errors.Join(errs...)
 }
 
-// where asks both sides. arrived: the account lives in the target's subnet, as that knows.
-func (m *movement) where(ctx context.Context) (source *admin.WhereReply, arrived bool, err error) {
-	source, err = m.from.move.Where(ctx, &admin.MoveRequest{Subnet: m.from.subnet, User: m.user})
+// place is where a side says that the account is.
+type place struct{ home, target string }
+
+// in reports whether it is served in a subnet, as that says.
+func (p place) in(subnet string) bool { return p.home == subnet && p.target == "" }
+
+func (s side) where(ctx context.Context, user uint32) (place, error) {
+	w, err := s.move.Where(ctx, &admin.MoveRequest{Subnet: s.subnet, User: user})
 	if err != nil {
-		return nil, false, remote(m.from.node, err)
+		return place{}, remote(s.node, err)
 	}
-	target, err := m.to.move.Where(ctx, &admin.MoveRequest{Subnet: m.to.subnet, User: m.user})
-	if err != nil {
-		return nil, false, remote(m.to.node, err)
+	return place{w.GetHome(), w.GetTarget()}, nil
+}
+
+// settle has a side say where the account lives.
+func (m *movement) settle(ctx context.Context, s side, subnet string) error {
+	if _, err := s.move.Settle(ctx, &admin.MoveRequest{Subnet: s.subnet, User: m.user, To: subnet}); err != nil {
+		return remote(s.node, err)
 	}
-	arrived = target.GetHome() == m.to.subnet && target.GetTarget() == ""
-	if target.GetHome() != "" && !arrived {
-		return nil, false, fmt.Errorf("it has lived in %s before, and its remains are there: it cannot move back", m.to.subnet)
+	return nil
+}
+
+// where asks both sides, the target's by the member that takes the account over if
+// one does already.
+func (m *movement) where(ctx context.Context) (source, target place, err error) {
+	if source, err = m.from.where(ctx, m.user); err != nil {
+		return source, target, err
 	}
-	return source, arrived, nil
+	if taker := source.target; taker != "" && source.home == m.to.subnet && taker != m.to.node {
+		other, err := m.e.side(m.to.subnet, taker)
+		if err != nil {
+			return source, target, fmt.Errorf("%s takes it over: %w", taker, err)
+		}
+		if err := m.to.conn.Close(); err != nil {
+			return source, target, err
+		}
+		m.to = other
+	}
+	target, err = m.to.where(ctx, m.user)
+	return source, target, err
 }
 
 // run does what is left to be done.
 func (m *movement) run(ctx context.Context) error {
-	source, arrived, err := m.where(ctx)
+	source, target, err := m.where(ctx)
 	if err != nil {
 		return err
 	}
-	if home := source.GetHome(); home != "" && home != m.from.subnet && home != m.to.subnet {
-		return fmt.Errorf("it was moved from %s to %s: give -from %s", m.from.subnet, home, home)
-	}
-	if arrived && source.GetHome() == m.to.subnet && source.GetTarget() == "" {
+	lives := source.home == "" || source.in(m.from.subnet)
+	switch arrived := target.in(m.to.subnet); {
+	case !lives && source.home == m.from.subnet:
+		return fmt.Errorf("it is on its way to %s: end that first", m.from.subnet)
+	case !lives && source.home != m.to.subnet:
+		return fmt.Errorf("it was moved from %s to %s: give -from %s", m.from.subnet, source.home, source.home)
+	case arrived && lives:
+		return fmt.Errorf("both %s and %s say that it lives there; with -abort it is in %s alone", m.from.subnet, m.to.subnet, m.from.subnet)
+	case arrived && source.in(m.to.subnet):
 		m.say("lives in %s", m.to.subnet)
 		return nil
-	}
-	if !arrived {
+	case !arrived:
 		if err := m.transfer(ctx); err != nil {
 			return err
 		}
 	}
-	req := &admin.MoveRequest{Subnet: m.from.subnet, User: m.user, To: m.to.subnet}
-	if _, err := m.from.move.Settle(ctx, req); err != nil {
-		return remote(m.from.node, err)
+	if err := m.settle(ctx, m.from, m.to.subnet); err != nil {
+		return err
 	}
 	m.say("has moved from %s to %s", m.from.subnet, m.to.subnet)
 	return nil
@@ -173,29 +230,43 @@ func (m *movement) transfer(ctx context.Context) error {
 		return err
 	}
 	m.say("%d contents copied, while it is served in %s", n, m.from.subnet)
-	if err := m.sendAway(ctx); err != nil {
+	if err := m.sendAway(ctx, m.from, m.to.subnet, m.to.node); err != nil {
 		return err
 	}
-	if n, err = m.contents(ctx); err != nil {
-		return err
+	for tries := 0; ; tries++ {
+		if n, err = m.contents(ctx); err != nil {
+			return err
+		}
+		m.say("%d more contents copied", n)
+		if again, err := m.arrive(ctx); !again || tries == maxTries {
+			return err
+		}
 	}
-	m.say("%d more contents copied", n)
-	in, err := m.to.move.Import(ctx)
-	if err != nil {
-		return remote(m.to.node, err)
-	}
-	if err := m.snapshot(ctx, in.Send); err != nil {
-		return err
-	}
-	if _, err := in.CloseAndRecv(); err != nil {
-		return remote(m.to.node, err)
-	}
-	return nil
 }
 
-// sendAway returns when nothing can come any more that belongs to the account.
-func (m *movement) sendAway(ctx context.Context) error {
-	stream, err := m.from.move.SendAway(ctx, &admin.MoveRequest{Subnet: m.from.subnet, User: m.user, To: m.to.subnet, Target: m.to.node})
+// maxTries bounds how often the target can lose contents that it was given: it does
+// when it is started again.
+const maxTries = 5
+
+// arrive has the target take the account over. again: it has lost contents.
+func (m *movement) arrive(ctx context.Context) (again bool, err error) {
+	in, err := m.to.move.Import(ctx)
+	if err != nil {
+		return false, remote(m.to.node, err)
+	}
+	if err := m.snapshot(ctx, in.Send); err != nil {
+		return false, err
+	}
+	if _, err := in.CloseAndRecv(); err != nil {
+		return status.Code(err) == codes.Aborted, remote(m.to.node, err)
+	}
+	return false, nil
+}
+
+// sendAway has a side say where the account goes, and returns when nothing can come
+// there any more that was done before.
+func (m *movement) sendAway(ctx context.Context, s side, subnet, target string) error {
+	stream, err := s.move.SendAway(ctx, &admin.MoveRequest{Subnet: s.subnet, User: m.user, To: subnet, Target: target})
 	for err == nil {
 		var p *admin.AwayProgress
 		if p, err = stream.Recv(); err == nil && p.GetFinal() {
@@ -205,7 +276,7 @@ func (m *movement) sendAway(ctx context.Context) error {
 			m.say("waits for %s", strings.Join(p.GetWaiting(), ", "))
 		}
 	}
-	return remote(m.from.node, err)
+	return remote(s.node, err)
 }
 
 // snapshot passes the account, as the source has it, to the target.
@@ -289,16 +360,25 @@ func (m *movement) content(ctx context.Context, root []byte, take grpc.ClientStr
 
 // abort takes back a move that has not arrived.
 func (m *movement) abort(ctx context.Context) error {
-	_, arrived, err := m.where(ctx)
+	source, target, err := m.where(ctx)
 	if err != nil {
 		return err
 	}
-	if arrived {
+	if target.in(m.to.subnet) && source.home == m.to.subnet {
 		return fmt.Errorf("it has arrived in %s: give the command without -abort", m.to.subnet)
 	}
-	req := &admin.MoveRequest{Subnet: m.from.subnet, User: m.user, To: m.from.subnet}
-	if _, err := m.from.move.Settle(ctx, req); err != nil {
-		return remote(m.from.node, err)
+	if target.home == m.to.subnet { // whoever takes it over another time has to know what has come of it
+		if err := m.sendAway(ctx, m.to, m.from.subnet, ""); err != nil {
+			return err
+		}
+	}
+	return m.stay(ctx)
+}
+
+// stay has the account served where it was.
+func (m *movement) stay(ctx context.Context) error {
+	if err := m.settle(ctx, m.from, m.from.subnet); err != nil {
+		return err
 	}
 	m.say("stays in %s", m.from.subnet)
 	return nil
