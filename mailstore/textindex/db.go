@@ -333,6 +333,29 @@ func (d *DB) count() error {
 	return nil
 }
 
+// Check reads everything that the index has on the disk, with all checksums, and
+// returns how many records that are. What is damaged has the index made anew.
+func (d *DB) Check(ctx context.Context) (records uint64, err error) {
+	db, err := d.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer d.leave()
+	it, err := db.NewIter(nil)
+	if err == nil {
+		for ok := it.First(); ok && err == nil; ok = it.Next() {
+			records++
+			_, err = it.ValueAndErr()
+			err = cmp.Or(err, ctx.Err())
+		}
+		err = cmp.Or(err, it.Close())
+	}
+	if err != nil && ctx.Err() == nil {
+		d.failed(err)
+	}
+	return records, err
+}
+
 // Owners returns all who have contents in the index.
 func (d *DB) Owners() ([]Owner, error) {
 	db, err := d.enter()

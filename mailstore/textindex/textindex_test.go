@@ -317,6 +317,34 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestCheck finds a damage that no search has met, and has the index made anew.
+func TestCheck(t *testing.T) {
+	fs := vfs.NewMem()
+	db := openDB(t, fs)
+	m := newModel(t, db, 1)
+	m.add(400)
+	n, err := db.Check(t.Context())
+	if n == 0 || err != nil {
+		t.Fatalf("%d records, %v", n, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, fs, m.r)
+	db = openDB(t, fs)
+	lost := db.Lost()
+	if _, err := db.Check(t.Context()); err == nil {
+		t.Skip("the start has found it")
+	}
+	<-lost
+	if err := db.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // damage changes some bytes of a table.
 func damage(t *testing.T, fs vfs.FS, r *rand.Rand) {
 	t.Helper()
