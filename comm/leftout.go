@@ -123,6 +123,18 @@ func (g *Group) loadLeft() bool {
 	return true
 }
 
+// Reload loads an account anew from the nearest member that gives it, which ends its
+// quarantine here. Contents that are missing then are got when they are read.
+func (g *Group) Reload(user crdt.AccountID) error {
+	if g.load.snapshots == nil {
+		return errors.New("accounts are not loaded here")
+	}
+	if err := g.reload(user); err != nil {
+		return fmt.Errorf("load account %d anew: %w", user, err)
+	}
+	return nil
+}
+
 // reload gets one account from whoever gives it.
 func (g *Group) reload(id crdt.AccountID) error {
 	err := errors.New("no member is in reach")

@@ -55,7 +55,7 @@ func TestDamagedDisk(t *testing.T) {
 	do(t, "start", w.Restart(ctx))
 
 	out, err := c.Ctl(ctx, c.US, "verify", w.Name)
-	if err == nil || !strings.Contains(out, "DAMAGED: content") {
+	if err == nil || !strings.Contains(out, "DAMAGED: content") || !strings.Contains(out, "text index: done") {
 		t.Fatalf("verify: %v\n%s", err, out)
 	}
 	out, err = c.Ctl(ctx, c.US, "verify", w.Name, "-repair")

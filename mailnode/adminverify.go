@@ -1,11 +1,14 @@
 package mailnode
 
 import (
+	"context"
+
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-pluto/pluto/admin"
+	"github.com/go-pluto/pluto/crdt"
 	"github.com/go-pluto/pluto/mailstore"
 )
 
@@ -30,7 +33,26 @@ func (s *verifyService) Run(req *admin.VerifyRequest, stream grpc.ServerStreamin
 	if !found {
 		return status.Errorf(codes.NotFound, "%s keeps no subnet %q", s.node.opts.Node.Name, req.GetSubnet())
 	}
-	return nil
+	if s.node.texts.db == nil || req.GetSubnet() != "" {
+		return nil
+	}
+	return s.texts(stream)
+}
+
+// texts checks the node's text index. It is made anew by itself when it is damaged.
+func (s *verifyService) texts(stream grpc.ServerStreamingServer[admin.VerifyReport]) error {
+	const what = "text index"
+	n, err := s.node.texts.db.Check(stream.Context())
+	if ctx := stream.Context().Err(); ctx != nil {
+		return status.FromContextError(ctx).Err()
+	}
+	if err != nil {
+		report := &admin.VerifyReport{Subnet: what, Damage: &admin.Damage{What: what, Repaired: true, Error: err.Error() + "; it is made anew from the messages"}}
+		if err := stream.Send(report); err != nil {
+			return err
+		}
+	}
+	return stream.Send(&admin.VerifyReport{Subnet: what, Records: n, Done: true})
 }
 
 // verify checks the replica and tells the administrator. If that one is gone it ends.
@@ -42,6 +64,7 @@ func (m *member) verify(repair bool, stream grpc.ServerStreamingServer[admin.Ver
 	var sum mailstore.Verified
 	v := mailstore.Verification{
 		Repair: repair,
+		Resync: func(_ context.Context, user crdt.AccountID) error { return m.group.Reload(user) },
 		// An administrator who is gone is found out by the context.
 		Progress: func(v mailstore.Verified) { sum = v; _ = send(sum, &admin.VerifyReport{}) },
 		Report: func(d mailstore.Damage) {

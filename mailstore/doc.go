@@ -49,9 +49,11 @@
 // its end; tx.go is the account as crdt sees it; log.go takes in what peers did.
 // snapshot.go hands out accounts to a member that is behind the log, load.go and
 // merge.go take them in. quarantine.go sets an account apart; catchup.go and
-// wipe.go bring it back.
+// wipe.go bring it back. move.go says how an account moves to another subnet;
+// import.go takes it in there, purge.go deletes what it leaves behind.
 // remains.go reads what is left of an evicted replica; recoverplan.go compares it with what
-// is here, recover.go and recoversteps.go do again what only that one had.
+// is here, recover.go and recoversteps.go do again what only that one had. verify.go reads
+// everything; mend.go and gap.go cut out what cannot be read.
 // content.go is the bodies: incoming.go and pull.go bring them, collect.go takes
 // away what nothing refers to any more, and the log that everybody has.
 package mailstore

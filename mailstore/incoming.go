@@ -138,7 +138,7 @@ func (r *Replica) sweepStaged(before time.Time) error {
 		if !before.IsZero() && x.since.After(before) {
 			continue
 		}
-		if err := r.sweep(x.root); err != nil {
+		if err := r.sweep(x.root, before.IsZero()); err != nil {
 			return fmt.Errorf("sweep staged message: %w", err)
 		}
 	}
@@ -165,8 +165,9 @@ func (r *Replica) listStaged() (list []staged, err error) {
 	return list, it.Close()
 }
 
-// sweep deletes one staged content, or the marker of one that is in use.
-func (r *Replica) sweep(root crdt.Root) error {
+// sweep deletes one staged content, or the marker of one that is in use. starts: one
+// whose account is loaded anew stays, because that is gone on with.
+func (r *Replica) sweep(root crdt.Root, starts bool) error {
 	free, release := r.contents.reserve([]removal{{Removal: crdt.Removal{Root: root}}})
 	defer release()
 	if len(free) == 0 {
@@ -176,12 +177,14 @@ func (r *Replica) sweep(root crdt.Root) error {
 	if err != nil {
 		return err
 	}
+	c, bad := parseCount(count)
 	b := r.store.db.NewBatch()
 	defer b.Close()
-	if count != nil {
-		err = b.Delete(r.keys.content(nil, kindStaging, root), nil)
-	} else {
-		err = errors.Join(r.deletePieces(b, root), b.Delete(r.keys.content(nil, kindStructure, root), nil))
+	switch loaded := count != nil && bad == nil && c.Garbage(); {
+	case loaded && starts:
+		return nil
+	case count == nil || loaded:
+		err = r.deleteContent(b, root)
 	}
-	return errors.Join(err, b.Commit(pebble.NoSync))
+	return errors.Join(err, b.Delete(r.keys.content(nil, kindStaging, root), nil), b.Commit(pebble.NoSync))
 }

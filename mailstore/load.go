@@ -226,6 +226,11 @@ func (r *Replica) MergeLoad(ctx context.Context, user crdt.AccountID) error {
 	defer r.loading.Unlock()
 	a := r.acquire(user)
 	defer r.release(a)
+	if a.isDamaged() {
+		if err := r.mendRecords(user); err != nil {
+			return fmt.Errorf("merge the snapshot of account %d: %w", user, err)
+		}
+	}
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -202,6 +202,13 @@ func (a *account) damage(reason error) error {
 	return nil
 }
 
+// isDamaged reports whether the account is in quarantine because records cannot be read.
+func (a *account) isDamaged() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.load() == nil && a.quarantined != nil && a.quarantined.Damaged
+}
+
 // leaveOut puts an account into quarantine of which a load brings nothing, although
 // the replica's vector rises to reached: what the account has not applied of that is
 // in no log here.

@@ -157,7 +157,7 @@ func (s *Store) Replica(opts ReplicaOptions) (*Replica, error) {
 		err = r.resumeReload()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("replica of %s: %w", opts.Subnet, err)
+		return nil, fmt.Errorf("replica of %s: %w", opts.Subnet, ofHeads(err))
 	}
 	return r, nil
 }

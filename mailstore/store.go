@@ -131,10 +131,10 @@ func Open(dir string, opts Options) (*Store, error) {
 	defer lock.Close() // the database holds it from here on
 	s.db, err = pebble.Open(dir, s.pebbleOptions(lock))
 	if err != nil {
-		return nil, fmt.Errorf("open mail store %s: %w", dir, err)
+		return nil, fmt.Errorf("open mail store %s: %w", dir, ofHeads(err))
 	}
 	if err := s.start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open mail store %s: %w", dir, err), s.db.Close())
+		return nil, errors.Join(fmt.Errorf("open mail store %s: %w", dir, ofHeads(err)), s.db.Close())
 	}
 	return s, nil
 }

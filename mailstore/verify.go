@@ -10,7 +10,7 @@ import (
 
 // Verified counts what a verification has read.
 type Verified struct {
-	Records    uint64 // of accounts
+	Records    uint64 // of accounts, and of the replica itself
 	Operations uint64 // in the log
 	Contents   uint64
 	Bytes      uint64 // of contents
@@ -43,11 +43,12 @@ type Verification struct {
 const verifyStep = 1000
 
 // Verify reads everything that the disk has of this replica (the checksums of all
-// blocks are checked by that) and compares what belongs together. It takes no
-// lock for longer than a record; clients are served meanwhile.
+// blocks are checked by that) and compares what belongs together. It goes on behind
+// what cannot be read. It takes no lock for longer than a record; clients are served
+// meanwhile.
 func (r *Replica) Verify(ctx context.Context, v Verification) (Verified, error) {
 	w := &verifier{r: r, ctx: ctx, Verification: v}
-	for _, step := range []func() error{w.accounts, w.log, w.contents} {
+	for _, step := range []func() error{w.heads, w.accounts, w.log, w.contents} {
 		if err := step(); err != nil {
 			return w.sum, fmt.Errorf("verify: %w", err)
 		}
@@ -60,6 +61,9 @@ type verifier struct {
 	r   *Replica
 	ctx context.Context
 	sum Verified
+
+	next []byte         // of the records of accounts: where to go on
+	bad  crdt.AccountID // of which a record was found damaged
 }
 
 func (w *verifier) progress(n *uint64) {
@@ -82,65 +86,6 @@ func (w *verifier) found(d Damage, repair func() error) {
 	if w.Report != nil {
 		w.Report(d)
 	}
-}
-
-// accounts reads all records of accounts.
-func (w *verifier) accounts() error {
-	for next := crdt.AccountID(0); ; {
-		id, ok, err := w.r.NextAccount(next)
-		if err != nil || !ok {
-			return err
-		}
-		if err := w.account(id); err != nil {
-			return err
-		}
-		if next = id + 1; next == 0 {
-			return nil
-		}
-	}
-}
-
-// account reads the records of one account. One that is found damaged goes into
-// quarantine.
-func (w *verifier) account(id crdt.AccountID) error {
-	bad := w.r.inStore(func() error { return w.records(id) })
-	if err := w.ctx.Err(); err != nil {
-		return err
-	}
-	if bad == nil {
-		return nil
-	}
-	if !damaged(bad) {
-		return bad
-	}
-	w.found(Damage{What: fmt.Sprintf("account %d", id), Account: id, Err: bad}, func() error {
-		err := w.r.inStore(func() error { return w.r.quarantineDamaged(id, bad) })
-		if err != nil || w.Resync == nil {
-			return errors.Join(err, errors.New("it is in quarantine"))
-		}
-		return w.Resync(w.ctx, id)
-	})
-	return nil
-}
-
-func (w *verifier) records(id crdt.AccountID) error {
-	prefix := w.r.keys.record(nil, id, 0)
-	prefix = prefix[:len(prefix)-1]
-	it, err := w.r.store.db.NewIter(iterBounds(prefix, after(prefix)))
-	if err != nil {
-		return err
-	}
-	for ok := it.First(); ok && w.ctx.Err() == nil; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err == nil {
-			err = checkRecord(it.Key()[len(prefix):], v)
-		}
-		if err != nil {
-			return errors.Join(fmt.Errorf("record %x: %w", it.Key(), unreadableBlock(err)), it.Close())
-		}
-		w.progress(&w.sum.Records)
-	}
-	return unreadableBlock(it.Close())
 }
 
 // checkRecord reads one record of an account; key begins with its kind.
@@ -232,6 +177,15 @@ func (w *verifier) contents() error {
 			list, err = w.r.liveContents(behind, 100)
 			return err
 		})
+		if damaged(err) {
+			w.headDamage("counts of contents", err)
+			next, err := w.r.soundContents(behind)
+			if next == nil || err != nil {
+				return err
+			}
+			behind = *next
+			continue
+		}
 		if err != nil || len(list) == 0 {
 			return err
 		}

@@ -3,11 +3,14 @@ package mailstore
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -126,6 +129,44 @@ func flipAt(t *testing.T, dir string, what []byte, find func(data, what []byte) 
 	t.Fatalf("not found in %d tables", len(files))
 }
 
+// flip is flip in the memory of a node that is closed.
+func (n *node) flip(what []byte) {
+	n.t.Helper()
+	files, err := n.fs.List(testDir)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, name := range files {
+		name = n.fs.PathJoin(testDir, name)
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		f, err := n.fs.Open(name)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		data, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			n.t.Fatal(err)
+		}
+		at := bytes.Index(data, what)
+		if at < 0 {
+			continue
+		}
+		data[at+len(what)/2] ^= 0x40
+		w, err := n.fs.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		_, err = w.Write(data)
+		if err := errors.Join(err, w.Sync(), w.Close()); err != nil {
+			n.t.Fatal(err)
+		}
+		return
+	}
+	n.t.Fatalf("not found in %v", files)
+}
+
 // TestDamagedBlock changes a byte of a real file. It is found by reading and by
 // verifying, ends nothing, comes from a peer, and the database can compact again.
 func TestDamagedBlock(t *testing.T) {
@@ -227,6 +268,152 @@ func TestDamagedBlockOfRecords(t *testing.T) {
 		t.Errorf("compaction: %v", err)
 	}
 	b.audit(testUser, testUser+1)
+}
+
+// TestDamagedBlockOfAccounts changes a byte of a block in which many small accounts
+// lie, and one of another such block. All that lie there are found and loaded anew, the
+// others are what they were; also when it is found by a login.
+func TestDamagedBlockOfAccounts(t *testing.T) {
+	for _, how := range []string{"verify", "login"} {
+		t.Run(how, func(t *testing.T) {
+			const first, second = "Hc5RwN8yTfJ2kQmZ6sXbVg3LpDe9Ua4oKi7Wn", "Zt8KqB3xVnM5cRwY7hLfPj2GsDa6Ue9oTi4Xk"
+			const accounts = 75
+			a := newNode(t, 1)
+			for i := range accounts {
+				keyword := "x"
+				switch i {
+				case accounts / 3:
+					keyword = first
+				case 2 * accounts / 3:
+					keyword = second
+				}
+				s := a.sessionOf(testUser + crdt.AccountID(i))
+				mustAppend(t, s, "INBOX", fmt.Sprint("of ", i), keyword)
+				s.Close()
+			}
+			b := newNode(t, 2)
+			settle(t, a, b)
+			if err := b.CutLog(b.Logged()); err != nil { // the keywords are there too
+				t.Fatal(err)
+			}
+			if err := errors.Join(b.store.db.Flush(), b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false)); err != nil {
+				t.Fatal(err)
+			}
+			b.close()
+			b.flip([]byte(first))
+			b.flip([]byte(second))
+			b.open()
+			b.SetBodySource(&source{to: b, from: []*node{a}})
+			touched := func(list []Damage) (out []crdt.AccountID) {
+				for _, d := range list {
+					out = append(out, d.Account)
+				}
+				return out
+			}
+			_, list := b.verify(nil)
+			for _, i := range []crdt.AccountID{accounts / 3, 2 * accounts / 3} {
+				if !slices.Contains(touched(list), testUser+i) {
+					t.Errorf("account %d is not found among %v", testUser+i, touched(list))
+				}
+			}
+			if len(list) < 4 || len(list) == accounts {
+				t.Errorf("found %v: two blocks with several accounts are damaged", touched(list))
+			}
+			if how == "login" {
+				for _, i := range []crdt.AccountID{accounts / 3, 2 * accounts / 3} {
+					if err := b.heal(a, testUser+i); err == nil {
+						continue
+					}
+					if _, err := b.Open(ctxOf(t), testUser+i, fmt.Sprint("user", testUser+i), newSessionID()); !errors.Is(err, ErrUnavailable) {
+						t.Errorf("login to a damaged account: %v", err)
+					}
+					if err := b.heal(a, testUser+i); err != nil {
+						t.Fatal(err)
+					}
+				}
+				q, err := b.Quarantined()
+				if err != nil || len(q) == 0 {
+					t.Errorf("in quarantine: %v, %v; want those that lay in the blocks too", q, err)
+				}
+				for _, q := range q {
+					if err := b.heal(a, q.Account); err != nil {
+						t.Fatal(err)
+					}
+				}
+			} else if sum, list := b.verify(a); sum.Repaired != sum.Damaged {
+				t.Fatalf("%+v: %v", sum, list)
+			}
+			b.wantNoQuarantine()
+			b.wantSound()
+			for i := range crdt.AccountID(accounts) {
+				sameMail(t, testUser+i, "INBOX", a, b)
+				b.audit(testUser + i)
+			}
+			if err := b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false); err != nil {
+				t.Errorf("compaction: %v", err)
+			}
+		})
+	}
+}
+
+// TestDamagedHeads changes a byte of what the replica itself needs. What can be read is
+// read all the same, and it is said what helps; a start says so too.
+func TestDamagedHeads(t *testing.T) {
+	dir := t.TempDir()
+	b := onDisk(t, dir, 2)
+	s := b.session()
+	mustAppend(t, s, "INBOX", "one")
+	s.Close()
+	remembered := randomBytes(500)
+	if err := b.SetPeerRecord("peer", remembered); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.store.db.Flush(), b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false)); err != nil {
+		t.Fatal(err)
+	}
+	b.close()
+	flip(t, dir, remembered)
+	store, err := Open(dir, testOptions(vfs.Default))
+	if err == nil {
+		_, err = store.Replica(testReplica(2))
+		err = errors.Join(err, store.Close())
+	}
+	if err == nil || !errors.Is(err, errHeads) || !strings.Contains(err.Error(), "-replaces") {
+		t.Errorf("a start says %v", err)
+	}
+}
+
+// TestDamagedHeadsAreReported: a damage that is found while the replica runs.
+func TestDamagedHeadsAreReported(t *testing.T) {
+	dir := t.TempDir()
+	b := onDisk(t, dir, 2)
+	defer func() { b.close() }()
+	s := b.session()
+	mustAppend(t, s, "INBOX", "one")
+	s.Close()
+	remembered, record := make([]byte, 100), make([]byte, 100)
+	for i := range 2000 { // some blocks full, apart from what a start reads
+		rand.Read(record)
+		if i == 1000 {
+			copy(remembered, record)
+		}
+		if err := b.store.db.Set(b.keys.peer(nil, fmt.Sprint("peer ", 1000+i)), record, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(b.store.db.Flush(), b.store.db.Compact(ctxOf(t), []byte{0}, []byte{255}, false)); err != nil {
+		t.Fatal(err)
+	}
+	b.close()
+	flip(t, dir, remembered)
+	b = onDisk(t, dir, 2)
+	sum, list := b.verify(b)
+	if len(list) != 1 || list[0].Repaired || !errors.Is(list[0].Err, errHeads) || !strings.Contains(list[0].What, "peers") {
+		t.Errorf("found %v", list)
+	}
+	if sum.Contents != 1 || sum.Operations == 0 {
+		t.Errorf("%+v: not all that can be read was read", sum)
+	}
 }
 
 // TestDamagedLog changes a byte of the log, and takes an operation out of it. Repair
