@@ -122,6 +122,9 @@ func (r *Replica) Import(ctx context.Context, user crdt.AccountID, node string, 
 		err = fmt.Errorf("%w: the account is not on its way here, but to %q in %q", ErrCannot, in.snap.Target, in.snap.Home.Value)
 	}
 	if err == nil {
+		err = in.snap.Check()
+	}
+	if err == nil {
 		in.node = node
 		err = r.importAccount(ctx, user, in)
 	}
@@ -271,14 +274,17 @@ func (in *arrival) boxes(t *tx) ([]crdt.Payload, error) {
 	return all, nil
 }
 
+// errUncreated says that boxes has not done what it should have.
+var errUncreated = fmt.Errorf("%w: a mailbox of the snapshot was not created", ErrCannot)
+
 // eras begins the eras that mailboxes have come to, which are empty here
 // (crdt.Renumber).
 func (in *arrival) eras(t *tx) ([]crdt.Payload, error) {
 	var all []crdt.Payload
 	for _, b := range in.snap.Boxes {
 		have, err := t.Mailbox(b.ID)
-		if err != nil {
-			return nil, err
+		if have == nil || err != nil {
+			return nil, errors.Join(err, errUncreated)
 		}
 		for era := have.Era() + 1; era <= b.Era(); era++ {
 			all = append(all, &crdt.Renumber{Box: b.ID, Era: era})
@@ -293,8 +299,8 @@ func (in *arrival) names(t *tx) ([]crdt.Payload, error) {
 	var all []crdt.Payload
 	for _, b := range in.snap.Boxes {
 		have, err := t.Mailbox(b.ID)
-		if err != nil {
-			return nil, err
+		if have == nil || err != nil {
+			return nil, errors.Join(err, errUncreated)
 		}
 		if have.Name.Value != b.Name.Value {
 			p.Boxes = append(p.Boxes, crdt.Renamed{ID: b.ID, Name: b.Name.Value, C: b.C})
@@ -370,8 +376,8 @@ func (in *arrival) deletions(t *tx) ([]crdt.Payload, error) {
 	var all []crdt.Payload
 	for _, b := range in.snap.Boxes {
 		have, err := t.Mailbox(b.ID)
-		if err != nil {
-			return nil, err
+		if have == nil || err != nil {
+			return nil, errors.Join(err, errUncreated)
 		}
 		if !b.Live() && have.Live() {
 			all = append(all, &crdt.DeleteMailbox{ID: b.ID, Dots: have.Dots})
