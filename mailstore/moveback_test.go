@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-pluto/pluto/crdt"
 )
@@ -265,6 +266,54 @@ func (n *node) wantResync(validity uint32, modSeqs []crdt.Time) {
 			n.t.Errorf("MODSEQ %d: told that %v vanished: 17 was expunged elsewhere", mod, r.Vanished)
 		}
 	}
+}
+
+// TestMoveFromClockAhead: a MODSEQ that a client got elsewhere from a clock that is ahead
+// is not taken for one of here later.
+func TestMoveFromClockAhead(t *testing.T) {
+	a1, a2, b := newNode(t, 1), newNode(t, 2), newNodeIn(t, "subnet-2", 1)
+	for ahead, n := range map[time.Duration]*node{20 * time.Minute: a1, 40 * time.Minute: a2} {
+		n.set = func(o *ReplicaOptions) { o.Now = func() time.Time { return time.Now().Add(ahead) } }
+		n.reopen()
+	}
+	mustAppend(t, a1.session(), "INBOX", "one")
+	settle(t, a1, a2)
+	mustAppend(t, a2.session(), "INBOX", "two")
+	told := []crdt.Time{modSeqOf(t, a1), modSeqOf(t, a2)}
+	send(t, b, a1, a2)
+	a1.Heard(a2.Origin(), a2.Clock(), a2.Logged()) // as replication does all the time
+	migrate(t, b, a1, a2)
+	for _, mod := range told {
+		if high := modSeqOf(t, b); high <= mod {
+			t.Errorf("HIGHESTMODSEQ is %d, was %d elsewhere", high, mod)
+		}
+	}
+}
+
+// TestImportKeepsContents: what is still here of a purged account is not copied when that
+// comes back, and does not go between the look at it and the import.
+func TestImportKeepsContents(t *testing.T) {
+	a, b := newNode(t, 1), newNodeIn(t, "subnet-2", 1)
+	mustAppend(t, a.session(), "INBOX", "one")
+	migrate(t, b, a)
+	want := b.fullPicture(testUser)
+	if _, err := a.Purge(ctxOf(t), testUser); err != nil {
+		t.Fatal(err)
+	}
+	send(t, a, b)
+	pieces := b.pieces(testUser)
+	if list, err := a.MissingOf(ctxOf(t), pieces); len(list) > 0 || err != nil {
+		t.Fatalf("%d contents are missing, %v", len(list), err)
+	}
+	stabilise(t, a) // they would go now
+	if err := a.Import(ctxOf(t), testUser, "taker", pieces); err != nil {
+		t.Fatal(err)
+	}
+	stabilise(t, a)
+	if got := a.fullPicture(testUser); got != want {
+		t.Errorf("moved to\n%s\nwas\n%s", got, want)
+	}
+	a.audit(testUser)
 }
 
 // TestImportTakenBack: what an import has brought before the move was taken back is
