@@ -78,9 +78,15 @@ func TestEvictedComesBack(t *testing.T) {
 	data, old := filepath.Join(c.Dir, "data", w.Name), filepath.Join(c.Dir, "data", w.Name+".old")
 	do(t, "move its data away", os.Rename(data, old))
 	const changes = "2 messages moved, 2 messages removed, 2 flags changed"
-	until(t, timeout(t, time.Minute), "another member that can do it", func() (bool, error) {
-		out, err := c.Ctl(timeout(t, time.Minute), c.EU, "member", "recover", euWorker, old, "-n")
-		return strings.Contains(out, changes), err
+	var seen string
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("recover said last: ", seen)
+		}
+	})
+	until(t, timeout(t, time.Minute), "another member that can do it", func() (_ bool, err error) {
+		seen, err = c.Ctl(timeout(t, time.Minute), c.EU, "member", "recover", euWorker, old, "-n")
+		return strings.Contains(seen, changes), err
 	})
 	do(t, "start it anew", w.Start())
 	do(t, "join", w.Await(timeout(t, readyTime)))
@@ -95,11 +101,9 @@ func TestEvictedComesBack(t *testing.T) {
 	recoverOnce := func(args ...string) (string, error) {
 		return c.Ctl(timeout(t, time.Minute), c.US, slices.Concat([]string{"member", "recover", w.Name, old}, args)...)
 	}
-	var seen string
-	until(t, timeout(t, time.Minute), "all members to be connected", func() (bool, error) {
-		out, err := recoverOnce("-n")
-		seen = out
-		return strings.Contains(out, changes), err
+	until(t, timeout(t, time.Minute), "all members to be connected", func() (_ bool, err error) {
+		seen, err = recoverOnce("-n")
+		return strings.Contains(seen, changes), err
 	})
 	t.Log(seen)
 	ended := make(chan struct{})
