@@ -33,6 +33,7 @@ func wide(ctx context.Context, args []string, s streams) (err error) {
 	fs.Float64Var(&line, "line", float64(o.Line)*8/1e6, "attachment: Mbit/s between any two nodes")
 	fs.IntVar(&o.Count, "count", o.Count, "traffic: operations of each kind")
 	fs.IntVar(&o.Away, "away", o.Away, "absence: commands done while a member is away")
+	fs.StringVar(&o.Mix, "mix", o.Mix, "absence: what they are; after hundreds of thousands of the mix write, accounts have thousands of mailboxes")
 	fs.DurationVar(&maxTime, "maxtime", 15*time.Minute, "time limit of the whole run")
 	if err := parse(fs, args); err != nil {
 		return err

@@ -17,10 +17,10 @@ func absence(ctx context.Context, o *Options) error {
 		return err
 	}
 	defer s.stop()
-	o.print("\nAbsence of us's worker (kill -9) while eu does %d commands or more of the mix write (8 KiB median), then its return, while 2 connections go on writing", o.Away)
+	o.print("\nAbsence of us's worker (kill -9) while eu does %d commands or more of the mix %s (8 KiB median), then its return, while 2 connections go on with the mix write", o.Away, o.Mix)
 	s.US.Worker.Kill()
 	began := time.Now()
-	done, err := s.write(ctx, "away", o.Conns, max(1, o.Away/o.Conns))
+	done, err := s.write(ctx, "away", o.Mix, o.Conns, max(1, o.Away/o.Conns))
 	if err != nil {
 		return err
 	}
@@ -61,13 +61,13 @@ func absence(ctx context.Context, o *Options) error {
 	return nil
 }
 
-// write does commands of the mix write at eu, and returns how many.
-func (s *system) write(ctx context.Context, label string, conns, each int) (int, error) {
+// write does commands of a mix at eu, and returns how many.
+func (s *system) write(ctx context.Context, label, mix string, conns, each int) (int, error) {
 	opts, err := s.options(label, bench.MessageSize{Median: 8 << 10, Sigma: 1, Cap: 256 << 10})
 	if err != nil {
 		return 0, err
 	}
-	r, err := bench.Closed(ctx, bench.ClosedOptions{Options: opts, Conns: conns, Ops: each, Mix: bench.WriteMix, Page: 50, NoClean: true})
+	r, err := bench.Closed(ctx, bench.ClosedOptions{Options: opts, Conns: conns, Ops: each, Mix: mix, Prefill: prefill, Page: 50, NoClean: true})
 	if err != nil {
 		return 0, err
 	}
@@ -78,6 +78,9 @@ func (s *system) write(ctx context.Context, label string, conns, each int) (int,
 	return total.N, nil
 }
 
+// prefill is how many messages a connection has to begin with, where the mix needs some.
+const prefill = 50
+
 type result struct {
 	commands int
 	err      error
@@ -86,7 +89,7 @@ type result struct {
 // writeOn writes with two connections until ctx ends.
 func (s *system) writeOn(ctx context.Context) (r result) {
 	for ctx.Err() == nil {
-		n, err := s.write(ctx, "beside", 2, 100)
+		n, err := s.write(ctx, "beside", bench.WriteMix, 2, 100)
 		if err != nil && ctx.Err() == nil {
 			r.err = err
 			return r

@@ -58,7 +58,8 @@ type Options struct {
 
 	Count int // Traffic: operations of each kind
 
-	Away int // Absence: commands done meanwhile
+	Away int    // Absence: commands done meanwhile
+	Mix  string // Absence: of what kinds, as [bench.ParseMix] reads it, or [bench.WriteMix], which leaves mailboxes behind
 
 	Out      io.Writer // the tables
 	Progress io.Writer // what is being done
@@ -71,7 +72,7 @@ func Defaults() Options {
 		Delays: []time.Duration{40 * time.Millisecond, 150 * time.Millisecond}, Seed: 1,
 		Rate: 200, Pairs: 16, LagTime: 20 * time.Second,
 		Conns: 48, Ops: 150, Rounds: 3,
-		Attachment: 60 << 20, Line: 10e6 / 8, Count: 300, Away: 36000,
+		Attachment: 60 << 20, Line: 10e6 / 8, Count: 300, Away: 36000, Mix: bench.WriteMix,
 	}
 }
 
