@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-pluto/pluto/comm"
 	"github.com/go-pluto/pluto/e2e/cluster"
 )
 
@@ -69,7 +70,10 @@ func TestRestoredAndEvicted(t *testing.T) {
 	}
 	stop()
 	begin()
-	awaitLog(t, w, "the others have evicted it")
+	until(t, timeout(t, time.Minute), "that it knows it, which the log may say of the process before", func() (bool, error) {
+		text, err := w.Ready(t.Context())
+		return strings.Contains(text, comm.ErrEvicted.Error()), err
+	})
 	stop()
 	if err := os.RemoveAll(data); err != nil {
 		t.Fatal(err)
