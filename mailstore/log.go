@@ -117,18 +117,25 @@ func (r *Replica) eachLogged(o crdt.Origin, from, last uint64, f func(d crdt.Dot
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	for more, want := it.First(), from; more; want++ {
+	// Whoever finds less than there was when it looked has to be told why.
+	missing := func(n uint64) error {
+		if r.logCut(o) >= n {
+			return fmt.Errorf("%w: %s/%d", ErrCut, o, n)
+		}
+		return fmt.Errorf("%w: log of %s has no %d", errCorrupt, o, n)
+	}
+	more := it.First()
+	if !more && r.logCut(o) >= from {
+		return errors.Join(missing(from), it.Close())
+	}
+	for want := from; more; want++ {
 		v, err := it.ValueAndErr()
 		if err != nil {
 			return errors.Join(fmt.Errorf("read log: %w", err), it.Close())
 		}
 		d := crdt.Dot{Origin: o, N: binary.BigEndian.Uint64(it.Key()[len(it.Key())-8:])}
 		if d.N != want {
-			err := fmt.Errorf("%w: log of %s has no %d", errCorrupt, o, want)
-			if r.logCut(o) >= want { // since the caller looked
-				err = fmt.Errorf("%w: %s/%d", ErrCut, o, want)
-			}
-			return errors.Join(err, it.Close())
+			return errors.Join(missing(want), it.Close())
 		}
 		if more, err = f(d, v); err != nil {
 			return errors.Join(err, it.Close())

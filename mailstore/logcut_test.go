@@ -57,4 +57,11 @@ func TestReadWhileLogIsCut(t *testing.T) {
 	if _, err := n.readLog(n.Origin(), 1, last, 1<<20); !errors.Is(err, ErrCut) {
 		t.Errorf("read of what was cut: %v, want ErrCut", err)
 	}
+	// Also where nothing is left.
+	if err := n.CutLog(n.Logged()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.readLog(n.Origin(), 1, last, 1<<20); !errors.Is(err, ErrCut) {
+		t.Errorf("read of a log that is cut to its end: %v, want ErrCut", err)
+	}
 }
