@@ -31,6 +31,11 @@ func (n *Node) in(subnet string, user uint32) (*member, error) {
 	if subnet == "" {
 		return n.memberOf(user)
 	}
+	return n.memberIn(subnet)
+}
+
+// memberIn returns the member in the subnet of that name.
+func (n *Node) memberIn(subnet string) (*member, error) {
 	for _, m := range n.members {
 		if m.subnet.Name == subnet {
 			return m, nil

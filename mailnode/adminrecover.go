@@ -42,15 +42,13 @@ func (s *memberService) Recover(req *admin.RecoverRequest, stream grpc.ServerStr
 
 // onlyMember returns the node's member in a subnet, or, without a name, in the only one.
 func (n *Node) onlyMember(subnet string) (*member, error) {
-	if subnet == "" && len(n.members) != 1 {
+	switch {
+	case subnet != "":
+		return n.memberIn(subnet)
+	case len(n.members) != 1:
 		return nil, status.Errorf(codes.InvalidArgument, "%s keeps %d subnets: name one of them", n.opts.Node.Name, len(n.members))
 	}
-	for _, m := range n.members {
-		if subnet == "" || m.subnet.Name == subnet {
-			return m, nil
-		}
-	}
-	return nil, status.Errorf(codes.NotFound, "%s keeps no subnet %q", n.opts.Node.Name, subnet)
+	return n.members[0], nil
 }
 
 // recover does again what is in remains and nowhere else, and tells the administrator.
