@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -57,24 +58,39 @@ type Report struct {
 	Faults    int
 	Hit       int // sessions that were at the node of each fault, in all
 	Commands  int
-	Stored    int             // numbered messages that were acknowledged
-	Farewells int             // clients that a distributor sent away, as it stopped, and that went on at another
-	Errors    []string        // what clients saw that they should not have
-	Wrong     []string        // what differs from what was acknowledged
-	Pauses    []time.Duration // of each working session at each fault, sorted
-	Slowest   []string        // what the longest of them were
+	Stored    int      // numbered messages that were acknowledged
+	Farewells int      // clients that a distributor sent away, as it stopped, and that went on at another
+	Errors    []string // what clients saw that they should not have
+	Wrong     []string // what differs from what was acknowledged
+	Pauses    Pauses   // of each working session at each fault that could hit it
+	At        []Node   // the same for each node, if all are restarted
+	Slowest   []string // what the longest of them were
+}
+
+// Node is what a node's faults did.
+type Node struct {
+	Name   string
+	Pauses Pauses
+}
+
+// Pauses are the longest times without an answer that sessions had at faults, sorted.
+type Pauses []time.Duration
+
+// Part returns the p-th part of the pauses, 0 to 1.
+func (p Pauses) Part(part float64) time.Duration {
+	if len(p) == 0 {
+		return 0
+	}
+	return p[min(int(part*float64(len(p))), len(p)-1)]
+}
+
+func (p Pauses) String() string {
+	return fmt.Sprintf("median %v, p99 %v, longest %v (%d of them)",
+		p.Part(.5).Round(time.Millisecond), p.Part(.99).Round(time.Millisecond), p.Part(1).Round(time.Millisecond), len(p))
 }
 
 // Failed reports whether anybody could have noticed anything.
 func (r *Report) Failed() bool { return len(r.Errors)+len(r.Wrong) > 0 }
-
-// Pause returns the p-th part of the pauses, 0 to 1.
-func (r *Report) Pause(p float64) time.Duration {
-	if len(r.Pauses) == 0 {
-		return 0
-	}
-	return r.Pauses[min(int(p*float64(len(r.Pauses))), len(r.Pauses)-1)]
-}
 
 // Write writes the report for people.
 func (r *Report) Write(w io.Writer) {
@@ -82,8 +98,10 @@ func (r *Report) Write(w io.Writer) {
 	if r.Farewells > 0 {
 		fmt.Fprintf(w, "sent away by a distributor that stopped, and gone on at another: %d\n", r.Farewells)
 	}
-	fmt.Fprintf(w, "pause of a session at a fault: median %v, p99 %v, longest %v (%d of them)\n",
-		r.Pause(.5).Round(time.Millisecond), r.Pause(.99).Round(time.Millisecond), r.Pause(1).Round(time.Millisecond), len(r.Pauses))
+	fmt.Fprintf(w, "pause of a session at a fault: %v\n", r.Pauses)
+	for _, n := range r.At {
+		fmt.Fprintf(w, "   at those of %s: %v\n", n.Name, n.Pauses)
+	}
 	for _, s := range r.Slowest {
 		fmt.Fprintln(w, "  ", s)
 	}
@@ -158,14 +176,24 @@ type run struct {
 	fronts  [][]bench.Target // of each region that has clients
 	workers []*worker
 
+	faults    []fault
+	hit       int
 	farewells atomic.Int64
 
-	mu     sync.Mutex
-	faults []time.Time
-	hit    int
+	mu     sync.Mutex // guards what follows
 	errors []string
 	wrong  []string
 }
+
+// fault is the loss of a node.
+type fault struct {
+	at     time.Time
+	node   string
+	region int // whose clients it can hit: an index of fronts, or all
+}
+
+// all stands for the clients of all regions.
+const all = -1
 
 // findFronts finds where clients connect to: one distributor, or all of both regions
 // if those are restarted as well.
@@ -297,7 +325,7 @@ func (r *run) fault(ctx context.Context, n *cluster.Node) error {
 	switch r.o.Fault {
 	case Kill:
 		n.Kill()
-		r.happened()
+		r.happened(n)
 		if err := sleep(ctx, r.o.Every/2); err != nil {
 			return err
 		}
@@ -306,26 +334,32 @@ func (r *run) fault(ctx context.Context, n *cluster.Node) error {
 		if err := n.Pause(); err != nil {
 			return err
 		}
-		r.happened()
+		r.happened(n)
 		return errors.Join(sleep(ctx, away), n.Resume())
 	case Cut:
 		r.cluster.Network.Partition(n.Name, "")
-		r.happened()
+		r.happened(n)
 		err := sleep(ctx, away)
 		r.cluster.Network.Heal()
 		return err
 	}
-	r.happened()
+	r.happened(n)
 	if err := n.Stop(ctx); err != nil {
 		return err
 	}
 	return n.Restart(ctx)
 }
 
-func (r *run) happened() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.faults = append(r.faults, time.Now())
+func (r *run) happened(n *cluster.Node) {
+	f := fault{at: time.Now(), node: n.Name, region: all}
+	if len(r.fronts) > 1 {
+		for i, region := range []*cluster.Region{r.cluster.EU, r.cluster.US} {
+			if n == region.Worker || slices.ContainsFunc(region.Fronts, func(f cluster.Front) bool { return f.Node == n }) {
+				f.region = i
+			}
+		}
+	}
+	r.faults = append(r.faults, f)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -344,25 +378,48 @@ const slowest = 5
 
 func (r *run) report() *Report {
 	out := &Report{Faults: len(r.faults), Hit: r.hit, Farewells: int(r.farewells.Load()), Errors: r.errors, Wrong: r.wrong}
-	type pause struct {
-		time.Duration
-		what string
-	}
-	var pauses []pause
 	for _, w := range r.workers {
 		out.Commands += len(w.spans)
 		out.Stored += len(w.stored)
-		for _, at := range r.faults {
-			took, what := w.pauseAt(at)
-			pauses = append(pauses, pause{took, what})
+	}
+	pauses := r.pauses()
+	at := map[string]Pauses{}
+	for _, p := range pauses {
+		out.Pauses = append(out.Pauses, p.took)
+		at[p.node] = append(at[p.node], p.took)
+	}
+	if r.o.Fault == Rolling {
+		for _, name := range slices.Sorted(maps.Keys(at)) {
+			out.At = append(out.At, Node{name, at[name]})
 		}
 	}
-	slices.SortFunc(pauses, func(a, b pause) int { return cmp.Compare(a.Duration, b.Duration) })
-	for _, p := range pauses {
-		out.Pauses = append(out.Pauses, p.Duration)
-	}
 	for _, p := range pauses[max(0, len(pauses)-slowest):] {
-		out.Slowest = append(out.Slowest, fmt.Sprintf("%v: %s", p.Duration.Round(time.Millisecond), p.what))
+		out.Slowest = append(out.Slowest, fmt.Sprintf("%v: %s, %s was lost at %s", p.took.Round(time.Millisecond), p.what, p.node, p.at.Format(clock)))
 	}
 	return out
+}
+
+// pause is what a fault did to a session.
+type pause struct {
+	fault
+	took time.Duration
+	what string
+}
+
+// pauses returns those of all working sessions, the shortest first.
+func (r *run) pauses() (list []pause) {
+	for i, f := range r.faults {
+		until := f.at.Add(r.o.Every)
+		if i+1 < len(r.faults) {
+			until = r.faults[i+1].at
+		}
+		for _, w := range r.workers {
+			if f.region == all || f.region == w.region {
+				took, what := w.pause(f.at, until)
+				list = append(list, pause{f, took, what})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b pause) int { return cmp.Compare(a.took, b.took) })
+	return list
 }

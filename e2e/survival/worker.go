@@ -26,6 +26,7 @@ type worker struct {
 	name     string
 	user     int
 	rng      *rand.Rand
+	region   int
 	fronts   []bench.Target // of its region
 	conn     *imapc.Conn
 	front    int    // conn's
@@ -49,7 +50,7 @@ type span struct {
 func newWorker(r *run, i int) *worker {
 	return &worker{
 		run: r, name: fmt.Sprintf("w%d", i), user: 1 + i%cluster.Users, rng: rand.New(rand.NewPCG(r.o.Seed, uint64(i))),
-		fronts: r.fronts[i%len(r.fronts)],
+		region: i % len(r.fronts), fronts: r.fronts[i%len(r.fronts)],
 	}
 }
 
@@ -306,17 +307,21 @@ func (w *worker) check(ctx context.Context) {
 	}
 }
 
-// pauseAt returns how long the session had to wait because of what happened at a
-// moment, and with what: the rest of the command that was under way, or the next one.
-func (w *worker) pauseAt(at time.Time) (time.Duration, string) {
-	i := sort.Search(len(w.spans), func(i int) bool { return w.spans[i].to.After(at) })
-	if i == len(w.spans) {
-		return 0, ""
+// pause returns the longest time that the session had to wait for an answer from a
+// moment to another, and for which.
+func (w *worker) pause(from, to time.Time) (longest time.Duration, what string) {
+	i := sort.Search(len(w.spans), func(i int) bool { return w.spans[i].to.After(from) })
+	for ; i < len(w.spans) && w.spans[i].from.Before(to); i++ {
+		s := w.spans[i]
+		if s.from.Before(from) {
+			s.from = from
+		}
+		if s.to.After(to) {
+			s.to = to
+		}
+		if took := s.to.Sub(s.from); took > longest {
+			longest, what = took, fmt.Sprintf("%s: %s at %s", w.name, s.what, s.from.Format(clock))
+		}
 	}
-	s := w.spans[i]
-	from := s.from
-	if at.After(from) {
-		from = at
-	}
-	return s.to.Sub(from), fmt.Sprintf("%s: %s at %s", w.name, s.what, from.Format(clock))
+	return longest, what
 }
