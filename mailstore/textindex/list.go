@@ -33,9 +33,13 @@ func appendList(b []byte, list []uint16, n int) []byte {
 		return binary.AppendUvarint(b, uint64(list[0]))
 	}
 	k := rice(len(list), n)
-	var w bitWriter
-	w.buf = w.first[:0]
-	next := uint16(0)
+	size, next := uint(len(list))*(k+1), uint16(0)
+	for _, x := range list {
+		size += uint(x-next) >> k
+		next = x + 1
+	}
+	w := bitWriter{buf: binary.AppendUvarint(b, uint64(size+7)/8)}
+	next = 0
 	for _, x := range list {
 		gap := uint(x - next)
 		w.zeros(gap >> k)
@@ -43,15 +47,13 @@ func appendList(b []byte, list []uint16, n int) []byte {
 		next = x + 1
 	}
 	w.end()
-	b = binary.AppendUvarint(b, uint64(len(w.buf)))
-	return append(b, w.buf...)
+	return w.buf
 }
 
 type bitWriter struct {
-	buf   []byte
-	acc   uint64
-	have  uint
-	first [maxContents / 8]byte
+	buf  []byte
+	acc  uint64
+	have uint
 }
 
 // write takes the lower n <= 32 bits of v.

@@ -97,3 +97,20 @@ func BenchmarkListDecode(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkListAppend(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 4))
+	for _, tt := range []struct {
+		name    string
+		many, n int
+	}{{"half", maxContents / 2, maxContents}, {"thousandth", 4, maxContents}, {"two of ten", 2, 10}} {
+		b.Run(tt.name, func(b *testing.B) {
+			list := randomList(r, tt.n, tt.many)
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = appendList(buf[:0], list, tt.n)
+			}
+		})
+	}
+}
