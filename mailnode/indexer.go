@@ -20,8 +20,11 @@ import (
 
 const (
 	// indexDelay is how long it is waited, once something has come, for what comes with
-	// it: many contents at once are less work than each alone.
-	indexDelay = 2 * time.Second
+	// it: many contents at once are less work than each alone, and those that go again
+	// meanwhile, such as the drafts that a client saves while somebody writes, are none.
+	// What is not in the index yet is looked through. After the start it leaves the node
+	// to the sessions that come back.
+	indexDelay = 15 * time.Second
 	// indexRetry is when contents are looked at again that could not be read, and the
 	// index is tried again after an error.
 	indexRetry = 5 * time.Minute
@@ -70,8 +73,18 @@ type indexer struct {
 
 // noted is what has happened in an account.
 type noted struct {
-	came, went []crdt.Root
-	all        bool // more than that, nobody knows what
+	contents map[crdt.Root]bool // whether they came last, or went
+	all      bool               // more than that, nobody knows what
+}
+
+// which returns the contents that came last, or those that went.
+func (n *noted) which(came bool) (list []crdt.Root) {
+	for root, is := range n.contents {
+		if is == came {
+			list = append(list, root)
+		}
+	}
+	return list
 }
 
 func newIndexer(db *textindex.DB, share int, logger log.Logger) *indexer {
@@ -87,16 +100,22 @@ func (x *indexer) note(account crdt.AccountID, came, went []crdt.Root) {
 	defer x.mu.Unlock()
 	n := x.noted[account]
 	if n == nil {
-		n = new(noted)
+		n = &noted{contents: make(map[crdt.Root]bool)}
 		x.noted[account] = n
 	}
 	if !n.all && x.count+len(came)+len(went) > maxNoted {
-		x.count -= len(n.came) + len(n.went)
+		x.count -= len(n.contents)
 		*n = noted{all: true}
 	}
 	if !n.all {
-		n.came, n.went = append(n.came, came...), append(n.went, went...)
-		x.count += len(came) + len(went)
+		before := len(n.contents)
+		for _, root := range came {
+			n.contents[root] = true
+		}
+		for _, root := range went {
+			n.contents[root] = false
+		}
+		x.count += len(n.contents) - before
 	}
 	select {
 	case x.wake <- struct{}{}:
@@ -110,7 +129,7 @@ func (x *indexer) pending() int64 {
 	defer x.mu.Unlock()
 	n := x.waiting.Load()
 	for _, of := range x.noted {
-		n += int64(len(of.came))
+		n += int64(len(of.which(true)))
 	}
 	return n
 }
@@ -120,7 +139,7 @@ func (x *indexer) noteAll(account crdt.AccountID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if n := x.noted[account]; n != nil {
-		x.count -= len(n.came) + len(n.went)
+		x.count -= len(n.contents)
 	}
 	x.noted[account] = &noted{all: true}
 }
@@ -131,7 +150,7 @@ func (x *indexer) take() (crdt.AccountID, *noted) {
 	defer x.mu.Unlock()
 	for account, n := range x.noted {
 		delete(x.noted, account)
-		x.count -= len(n.came) + len(n.went)
+		x.count -= len(n.contents)
 		return account, n
 	}
 	return 0, nil
@@ -170,6 +189,7 @@ func (x *indexer) keep(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
+	wait(ctx, x.delay)
 	err := x.compare(ctx)
 	if err == nil {
 		err = x.follow(ctx)
@@ -291,12 +311,16 @@ func (x *indexer) update(ctx context.Context, account crdt.AccountID, n *noted) 
 		if err != nil {
 			return err
 		}
-	} else if missing, err = x.db.Missing(owner, n.came); err != nil {
+	} else if missing, err = x.db.Missing(owner, n.which(true)); err != nil {
 		return err
 	}
-	err = x.add(ctx, owner, missing)
-	if err == nil && len(n.went) > 0 {
-		err = x.db.Remove(owner, n.went)
+	if err := x.add(ctx, owner, missing); err != nil {
+		return err
+	}
+	if went := n.which(false); len(went) > 0 {
+		began := time.Now()
+		err = x.db.Remove(owner, went)
+		x.rest(ctx, time.Since(began))
 	}
 	return err
 }

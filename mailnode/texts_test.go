@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"mime/quotedprintable"
@@ -518,12 +519,40 @@ func TestIndexLater(t *testing.T) {
 	}
 }
 
+// What has come and gone, or gone and come, before anybody looks is no work.
+func TestIndexLastCounts(t *testing.T) {
+	l := newLibrary(t, 7)
+	l.append(l.messages(10)...)
+	list, err := l.replica.ContentsOf(t.Context(), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.indexer.note(7, nil, list[:4])
+	if p := l.indexer.pending(); p != 6 {
+		t.Errorf("%d contents are waited for, not 6", p)
+	}
+	l.update()
+	if l.db.Contents() != 6 || l.indexer.count != 0 {
+		t.Errorf("the index has %d contents of 6, %d are kept", l.db.Contents(), l.indexer.count)
+	}
+	l.indexer.note(7, nil, list[4:])
+	l.indexer.note(7, list, nil)
+	l.update()
+	if l.db.Contents() != 10 {
+		t.Errorf("the index has %d contents of 10", l.db.Contents())
+	}
+}
+
 // More news than are kept have the account compared as a whole.
 func TestIndexOverflow(t *testing.T) {
 	l := newLibrary(t, 6)
 	l.append(l.messages(10)...)
 	for i := range 5 {
-		l.indexer.note(7, make([]crdt.Root, maxNoted/4+i), nil)
+		roots := make([]crdt.Root, maxNoted/4)
+		for k := range roots {
+			binary.BigEndian.PutUint32(roots[k][:], uint32(i*len(roots)+k))
+		}
+		l.indexer.note(7, roots, nil)
 	}
 	if l.indexer.count > maxNoted || !l.indexer.noted[7].all {
 		t.Errorf("%d contents are kept", l.indexer.count)
