@@ -1,6 +1,7 @@
 package distributor
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"time"
@@ -43,7 +44,8 @@ type Options struct {
 	Logger  log.Logger
 	Metrics *Metrics
 
-	restAfter time.Duration // other than restAfter, for tests
+	// Other than the constants of these names, for tests.
+	restAfter, farewellEvery time.Duration
 }
 
 // Replica is a node that can run sessions.
@@ -129,9 +131,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	if o.restAfter == 0 {
-		o.restAfter = restAfter
-	}
+	o.restAfter = cmp.Or(o.restAfter, restAfter)
+	o.farewellEvery = cmp.Or(o.farewellEvery, farewellEvery)
 	o.Limits = o.Limits.withDefaults()
 	return o, nil
 }

@@ -281,8 +281,10 @@ func TestShutdown(t *testing.T) {
 		if err := c.Answer(uint64(n), nil, nil); err != nil {
 			return err
 		}
-		<-ctx.Done()
-		return nil
+		if _, err := c.Read(p); err != io.EOF {
+			return err
+		}
+		return c.Bye()
 	})
 	s := startServer(t, nil, node.replica("w"))
 	before, idle, idling, busy := s.connect(), s.login(), s.login(), s.connect()
@@ -313,6 +315,59 @@ func TestShutdown(t *testing.T) {
 	if conn, err := net.Dial("tcp", s.tls); err == nil {
 		conn.Close()
 		t.Error("the listener is still there")
+	}
+}
+
+// TestShutdownTakesTurns has a client whose turn to go has not come yet go on working.
+func TestShutdownTakesTurns(t *testing.T) {
+	node := startNode(t, fakeSession("w"))
+	s := startServer(t, func(o *Options) { o.farewellEvery = time.Hour }, node.replica("w"))
+	clients := []*mailClient{s.login(), s.login()}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	gone := make(chan *mailClient)
+	for _, c := range clients {
+		go func() {
+			if _, err := c.r.Peek(1); err == nil {
+				gone <- c
+			}
+		}()
+	}
+	first := <-gone
+	first.script("S: * BYE [UNAVAILABLE]\nEND")
+	first.conn.Close()
+	second := clients[0]
+	if first == second {
+		second = clients[1]
+	}
+	second.send("b hello\r\n")
+	if got := <-gone; got != second {
+		t.Fatal("the wrong client got an answer")
+	}
+	second.script("S: b OK HELLO")
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestShutdownInTime has more clients than could go one after the other in the time.
+func TestShutdownInTime(t *testing.T) {
+	node := startNode(t, fakeSession("w"))
+	s := startServer(t, func(o *Options) { o.farewellEvery = time.Hour }, node.replica("w"))
+	clients := []*mailClient{s.login(), s.login(), s.login()}
+	ctx, cancel := context.WithTimeout(context.Background(), patience/4)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	for _, c := range clients {
+		c.script("S: * BYE [UNAVAILABLE]\nEND")
+		c.conn.Close()
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
