@@ -26,7 +26,7 @@ func resync(ctx context.Context, e *environment, args []string) error {
 		set.Usage()
 		return fmt.Errorf("%q is no user ID", set.Arg(0))
 	}
-	node, err := e.nodeArg(set, set.Args()[1:])
+	node, err := e.oneArg(set, set.Args()[1:], "node")
 	if err != nil {
 		return err
 	}

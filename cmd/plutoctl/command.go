@@ -90,16 +90,15 @@ func (e *environment) newFlags(c string, args string) *flag.FlagSet {
 	return set
 }
 
-// nodeArg parses the arguments of a command about one node: its name, and flags
-// before or after it.
-func (e *environment) nodeArg(set *flag.FlagSet, args []string) (string, error) {
+// oneArg parses arguments that are what a command is about, and flags before or after it.
+func (e *environment) oneArg(set *flag.FlagSet, args []string, what string) (string, error) {
 	if err := set.Parse(args); err != nil {
 		return "", err
 	}
-	name := set.Arg(0)
-	if name == "" {
+	arg := set.Arg(0)
+	if arg == "" {
 		set.Usage()
-		return "", errors.New("no node is named")
+		return "", fmt.Errorf("no %s is named", what)
 	}
 	if err := set.Parse(set.Args()[1:]); err != nil {
 		return "", err
@@ -108,7 +107,7 @@ func (e *environment) nodeArg(set *flag.FlagSet, args []string) (string, error) 
 		set.Usage()
 		return "", fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
-	return name, nil
+	return arg, nil
 }
 
 // remote says in an administrator's words what a node answered.

@@ -13,7 +13,7 @@ var drainCommand = command{
 
 // drain returns when the sessions are gone.
 func drain(ctx context.Context, e *environment, args []string) error {
-	node, err := e.nodeArg(e.newFlags("drain", "NODE"), args)
+	node, err := e.oneArg(e.newFlags("drain", "NODE"), args, "node")
 	if err != nil {
 		return err
 	}

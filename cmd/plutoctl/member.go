@@ -89,7 +89,7 @@ func evictMember(ctx context.Context, e *environment, args []string) error {
 	set := e.newFlags("member evict", "NODE [-subnet NAME] [-force]")
 	subnet := set.String("subnet", "", "the `subnet`, where NODE is in several")
 	force := set.Bool("force", false, "also if NODE is connected: it stops to serve at once")
-	name, err := e.nodeArg(set, args)
+	name, err := e.oneArg(set, args, "node")
 	if err != nil {
 		return err
 	}

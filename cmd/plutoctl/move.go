@@ -71,7 +71,7 @@ func (e *environment) eachUser(set *flag.FlagSet, args []string, f func(user uin
 		set.Usage()
 		return err
 	}
-	subnet, err := e.nodeArg(set, set.Args()[1:])
+	subnet, err := e.oneArg(set, set.Args()[1:], "subnet")
 	if err != nil {
 		return err
 	}

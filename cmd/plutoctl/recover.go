@@ -23,12 +23,12 @@ func recoverMember(ctx context.Context, e *environment, args []string) error {
 	if err := set.Parse(args); err != nil {
 		return err
 	}
-	if set.NArg() < 2 {
+	if set.NArg() == 0 {
 		set.Usage()
-		return errors.New("NODE and the directory on its machine are to be named")
+		return errors.New("no node is named")
 	}
 	node := set.Arg(0)
-	dir, err := e.nodeArg(set, set.Args()[1:])
+	dir, err := e.oneArg(set, set.Args()[1:], "directory on the node's machine")
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func verify(ctx context.Context, e *environment, args []string) error {
 	set := e.newFlags("verify", "NODE [-repair] [-subnet NAME]")
 	repair := set.Bool("repair", false, "get what is damaged from peers")
 	subnet := set.String("subnet", "", "only this `subnet` (default all that the node keeps)")
-	node, err := e.nodeArg(set, args)
+	node, err := e.oneArg(set, args, "node")
 	if err != nil {
 		return err
 	}
