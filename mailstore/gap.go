@@ -34,61 +34,21 @@ var errUnnamed = errors.New("it is not known which accounts lie in it; evict thi
 
 // gapAt finds the first gap in the records of an account or behind them, nil if there
 // is none.
-func (r *Replica) gapAt(id crdt.AccountID) (_ *gap, err error) {
+func (r *Replica) gapAt(id crdt.AccountID) (*gap, error) {
 	kind := r.keys.kind(nil, spaceState, kindAccount)
 	g := &gap{start: kind, end: after(kind)}
-	// From the nearest record before it that can be read to the last one.
-	var near []byte
-	sound := false
-	for back := uint64(0); near == nil && !sound; back = max(back*2, 1) {
-		upper := r.accountsFrom(uint64(id) - min(back, uint64(id)))
-		sound, err = r.eachRecord(kind, upper, true, func(key, _ []byte) bool {
-			near = bytes.Clone(key)
-			return false
-		})
-		if err != nil {
-			return nil, err
-		}
-		sound = sound || back >= uint64(id) // there is none
-	}
-	first, last := crdt.AccountID(0), unreadable
-	from := kind
-	if near != nil {
-		from = near
-	}
-	sound, err = r.eachRecord(from, after(kind), false, func(key, value []byte) bool {
-		g.start, g.value = append(g.start[:0:0], key...), append([]byte{}, value...)
-		return true
-	})
+	sound, err := r.findStart(g, kind, id)
 	if sound || err != nil {
 		return nil, err
 	}
+	first, last := crdt.AccountID(0), unreadable
 	if g.value != nil {
 		if first, err = parseAccount(g.start[len(kind):]); err != nil {
 			return nil, err
 		}
 	}
-	// From the nearest one behind it back to the first.
-	near, sound = nil, false
-	for ahead := uint64(1); near == nil && !sound; ahead *= 2 {
-		lower := r.accountsFrom(uint64(max(id, first)) + ahead)
-		sound, err = r.eachRecord(lower, after(kind), false, func(key, _ []byte) bool {
-			near = append(bytes.Clone(key), 0)
-			return false
-		})
-		if err != nil {
-			return nil, err
-		}
-		sound = sound || bytes.Equal(lower, after(kind))
-	}
-	if near == nil {
-		near = after(kind)
-	}
-	found := false
-	if _, err := r.eachRecord(append(bytes.Clone(g.start), 0), near, true, func(key, _ []byte) bool {
-		found, g.end = true, bytes.Clone(key)
-		return true
-	}); err != nil {
+	found, err := r.findEnd(g, kind, max(id, first))
+	if err != nil {
 		return nil, err
 	}
 	if found {
@@ -98,6 +58,51 @@ func (r *Replica) gapAt(id crdt.AccountID) (_ *gap, err error) {
 	}
 	g.name(first, g.value != nil, last, found)
 	return g, nil
+}
+
+// findStart finds the last record that can be read before the first gap from an account
+// on, by way of the nearest one before that account. sound: there is no gap.
+func (r *Replica) findStart(g *gap, kind []byte, id crdt.AccountID) (sound bool, err error) {
+	from := kind
+	near := false
+	for back := uint64(0); !near && !sound; back = max(back*2, 1) {
+		upper := r.accountsFrom(uint64(id) - min(back, uint64(id)))
+		sound, err = r.eachRecord(kind, upper, true, func(key, _ []byte) bool {
+			near, from = true, bytes.Clone(key)
+			return false
+		})
+		if err != nil {
+			return false, err
+		}
+		sound = sound || back >= uint64(id) // there is none
+	}
+	return r.eachRecord(from, after(kind), false, func(key, value []byte) bool {
+		g.start, g.value = append(g.start[:0:0], key...), append([]byte{}, value...)
+		return true
+	})
+}
+
+// findEnd finds the first record that can be read behind a gap whose start is known, by
+// way of the nearest one behind an account. found: there is one.
+func (r *Replica) findEnd(g *gap, kind []byte, id crdt.AccountID) (found bool, err error) {
+	upper := after(kind)
+	near, sound := false, false
+	for ahead := uint64(1); !near && !sound; ahead *= 2 {
+		lower := r.accountsFrom(uint64(id) + ahead)
+		sound, err = r.eachRecord(lower, after(kind), false, func(key, _ []byte) bool {
+			near, upper = true, append(bytes.Clone(key), 0)
+			return false
+		})
+		if err != nil {
+			return false, err
+		}
+		sound = sound || bytes.Equal(lower, after(kind))
+	}
+	_, err = r.eachRecord(append(bytes.Clone(g.start), 0), upper, true, func(key, _ []byte) bool {
+		found, g.end = true, bytes.Clone(key)
+		return true
+	})
+	return found, err
 }
 
 // accountsFrom is the beginning of the records of accounts from one on.
