@@ -90,6 +90,10 @@ type names struct {
 	made  map[string][]*Mailbox // by name at creation
 }
 
+// suffixMark stands before what is put behind a name that several live records have
+// ([Site.List]): a name without it is shown for a record of that name or for none.
+const suffixMark = "~"
+
 // records returns the mailbox records that decide what is shown, and what becomes
 // of the given names.
 func (s *Site) records(about []string) ([]*Mailbox, error) {
@@ -99,12 +103,35 @@ func (s *Site) records(about []string) ([]*Mailbox, error) {
 	return s.State.Mailboxes()
 }
 
+// recordsOf returns the mailbox records that decide what becomes of the given names.
+func (s *Site) recordsOf(about []string) ([]*Mailbox, error) {
+	index, ok := s.State.(NameIndex)
+	if !ok || slices.ContainsFunc(about, func(name string) bool { return strings.Contains(name, suffixMark) }) {
+		return s.records(about)
+	}
+	return index.Called(about)
+}
+
 // names makes the list as far as it concerns live mailboxes and the given names.
 func (s *Site) names(about ...string) (*names, error) {
 	boxes, err := s.records(about)
 	if err != nil {
 		return nil, fmt.Errorf("mailboxes: %w", err)
 	}
+	return s.namesIn(boxes)
+}
+
+// namesOf makes the list as far as it concerns the given names.
+func (s *Site) namesOf(about ...string) (*names, error) {
+	boxes, err := s.recordsOf(about)
+	if err != nil {
+		return nil, fmt.Errorf("mailboxes: %w", err)
+	}
+	return s.namesIn(boxes)
+}
+
+// namesIn makes the list of some records, and INBOX.
+func (s *Site) namesIn(boxes []*Mailbox) (*names, error) {
 	if !slices.ContainsFunc(boxes, func(b *Mailbox) bool { return b.ID == Inbox }) {
 		inbox, err := s.mailbox(Inbox)
 		if err != nil {
@@ -142,9 +169,9 @@ func (n *names) show() {
 		if !b.Live() || n.owner[b.Name.Value] == b {
 			continue
 		}
-		name := fmt.Sprintf("%s~%05x", b.Name.Value, b.ID.hash20())
+		name := fmt.Sprintf("%s"+suffixMark+"%05x", b.Name.Value, b.ID.hash20())
 		for n.shown[name] != nil { // somebody chose that name, or the hashes are equal
-			name = fmt.Sprintf("%s~%016x", name, uint64(b.ID))
+			name = fmt.Sprintf("%s"+suffixMark+"%016x", name, uint64(b.ID))
 		}
 		n.shown[name] = b
 	}
@@ -180,7 +207,7 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 	if canonical == inboxName {
 		return s.mailbox(Inbox)
 	}
-	boxes, err := s.records([]string{canonical})
+	boxes, err := s.recordsOf([]string{canonical})
 	if err != nil {
 		return nil, fmt.Errorf("look up %q: %w", name, err)
 	}
@@ -191,7 +218,7 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 			owner = b
 		}
 		// A suffixed name is that of a record named by its beginning.
-		conflicts = conflicts || strings.HasPrefix(canonical, b.Name.Value+"~")
+		conflicts = conflicts || strings.HasPrefix(canonical, b.Name.Value+suffixMark)
 	}
 	if owner != nil && owner.Live() || !conflicts {
 		return owner.ifLive(), nil
@@ -201,6 +228,24 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 		return nil, fmt.Errorf("look up %q: %w", name, err)
 	}
 	return n.shown[canonical], nil
+}
+
+// ShownAs returns the record that is shown under a name, nil if none is, from all
+// records with that name. alone reports whether only that is to be known of it: nobody
+// of them is shown under another name, and the name cannot be one that a record of
+// another name is shown under.
+func ShownAs(name string, named []*Mailbox) (b *Mailbox, alone bool) {
+	live := 0
+	for _, m := range named {
+		if m.Live() {
+			live++
+		}
+		if b == nil || m.owns(b) {
+			b = m
+		}
+	}
+	b = b.ifLive()
+	return b, !strings.Contains(name, suffixMark) && (live == 0 || live == 1 && b != nil)
 }
 
 // owns reports whether of two records with one name b has it.

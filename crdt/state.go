@@ -83,9 +83,11 @@ type State interface {
 // with their number, without one it reads all records.
 type NameIndex interface {
 	// Named returns at least all live records, those that have the name of a
-	// live one, and those whose name, now or at creation, is one of names, each
-	// once, in no particular order.
+	// live one, and those that Called returns, each once, in no particular order.
 	Named(names []string) ([]*Mailbox, error)
+	// Called returns at least the records whose name, now or at creation, is one of
+	// names, each once, in no particular order.
+	Called(names []string) ([]*Mailbox, error)
 }
 
 // Instance says where a message instance lives. An instance never changes its mailbox.

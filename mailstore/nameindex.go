@@ -71,18 +71,37 @@ func (t *tx) Named(names []string) ([]*crdt.Mailbox, error) {
 			found[id] = struct{}{}
 		}
 	}
-	// What the transaction has changed is taken whatever it is called.
-	for id, b := range t.boxes {
-		found[id] = struct{}{}
+	for _, b := range t.boxes {
 		add(x.named[b.Name.Value])
 	}
 	for id := range x.live {
 		found[id] = struct{}{}
 		add(x.named[t.a.boxes[id].rec.Name.Value])
 	}
+	return t.found(found, names)
+}
+
+// Called implements crdt.NameIndex.
+func (t *tx) Called(names []string) ([]*crdt.Mailbox, error) {
+	if err := t.a.loadBoxes(); err != nil {
+		return nil, t.fail(err)
+	}
+	return t.found(make(map[crdt.MailboxID]struct{}, 2*len(names)), names)
+}
+
+// found returns records and those that have or had one of some names. What the
+// transaction has changed is taken whatever it is called.
+func (t *tx) found(found map[crdt.MailboxID]struct{}, names []string) ([]*crdt.Mailbox, error) {
+	for id := range t.boxes {
+		found[id] = struct{}{}
+	}
 	for _, name := range names {
-		add(x.named[name])
-		add(x.made[name])
+		for _, id := range t.a.index.named[name] {
+			found[id] = struct{}{}
+		}
+		for _, id := range t.a.index.made[name] {
+			found[id] = struct{}{}
+		}
 	}
 	out := make([]*crdt.Mailbox, 0, len(found))
 	for id := range found {

@@ -14,23 +14,26 @@ import (
 func TestNameIndex(t *testing.T) {
 	nodes := []*node{newNode(t, 1), newNode(t, 2)}
 	sessions := []*Account{nodes[0].session(), nodes[1].session()}
-	names := []string{"a", "b", "a.b", "b.a", "a.b.c", "c"}
+	names := []string{"a", "b", "a.b", "b.a", "a.b.c", "c", "a~c3f02"}
 	rng := rand.New(rand.NewSource(1))
-	pick := func() string { return names[rng.Intn(len(names))] }
-	for round := range 60 {
+	for round := range 200 {
 		for i, s := range sessions {
 			for range 3 {
+				shown := append(shownNames(t, s), names...) // with those that have a suffix
+				pick := func() string { return shown[rng.Intn(len(shown))] }
 				// Most fail because of what is there, which is well.
-				switch rng.Intn(4) {
+				switch rng.Intn(5) {
 				case 0, 1:
 					_ = s.Create(ctxOf(t), pick(), "")
 				case 2:
 					_ = s.Delete(ctxOf(t), pick())
 				case 3:
 					_ = s.Rename(ctxOf(t), pick(), pick())
+				case 4: // has the table of names made
+					_, _ = s.Status(ctxOf(t), pick())
 				}
 			}
-			compareNames(t, nodes[i], names)
+			compareNames(t, nodes[i], append(shownNames(t, s), names...))
 		}
 		switch round % 10 {
 		case 3:
@@ -43,6 +46,21 @@ func TestNameIndex(t *testing.T) {
 			}
 		}
 	}
+}
+
+// shownNames returns the names of an account's mailboxes but those that it has from the start.
+func shownNames(t *testing.T, s *Account) (list []string) {
+	t.Helper()
+	infos, err := s.Mailboxes(ctxOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range infos {
+		if b.SpecialUse == "" && b.Name != "INBOX" {
+			list = append(list, b.Name)
+		}
+	}
+	return list
 }
 
 // compareNames asks with and without the index.
@@ -68,6 +86,13 @@ func compareNames(t *testing.T, n *node, names []string) {
 	lx, ex := with.List()
 	ly, ey := without.List()
 	same("list", lx, ly, ex, ey)
+	if a.names != nil {
+		listed := map[string]crdt.MailboxID{}
+		for _, l := range ly {
+			listed[l.Name] = l.Box.ID
+		}
+		same("table of names", a.names, listed, nil, nil)
+	}
 	fx, ex := with.Fix()
 	fy, ey := without.Fix()
 	same("fix", fx, fy, ex, ey)
@@ -117,5 +142,41 @@ func TestDeadMailboxesAreNotRead(t *testing.T) {
 	}
 	if len(all) != 106 || len(few) != 7 {
 		t.Errorf("%d of %d records are read", len(few), len(all))
+	}
+	few, err = tx.Called([]string{"gone7", "new"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(few) != 1 {
+		t.Errorf("%d records are read to create one", len(few))
+	}
+}
+
+// BenchmarkNames makes and deletes a mailbox beside others, and asks for it.
+func BenchmarkNames(b *testing.B) {
+	for _, others := range []int{10, 1000} {
+		b.Run(fmt.Sprint(others), func(b *testing.B) {
+			n := newNode(b, 1)
+			s := n.session()
+			for i := range others {
+				if err := s.Create(ctxOf(b), fmt.Sprint("other", i), ""); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				name := fmt.Sprint("new", i%10)
+				err := s.Create(ctxOf(b), name, "")
+				if err == nil {
+					_, err = s.Status(ctxOf(b), name)
+				}
+				if err == nil {
+					err = s.Delete(ctxOf(b), name)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -155,15 +155,23 @@ func (t *tx) newEra(id crdt.MailboxID, old *crdt.Mailbox) bool {
 func (t *tx) install() []exposure {
 	a := t.a
 	site := t.site()
+	var renamed map[string]struct{}
 	for id, b := range t.boxes {
 		if old := a.boxes[id]; old == nil || !sameName(old.rec, b) {
-			a.names = nil
+			if renamed == nil {
+				renamed = make(map[string]struct{}, 2)
+			}
+			renamed[b.Name.Value] = struct{}{}
+			if old != nil {
+				renamed[old.rec.Name.Value] = struct{}{}
+			}
 		}
 		t.tick = t.tick || site.NeedsRenumber(b)
 		s := &boxState{rec: b, recent: t.recentOf(id), vanished: t.vanishedOf(id)}
 		a.setBox(s)
 		a.checkVanished(s)
 	}
+	a.nameAnew(renamed)
 	if t.account != nil {
 		here := !a.left()
 		a.rec = t.account
