@@ -2,8 +2,9 @@
 // again, and checks that nobody notices: the command pluto-bench failover.
 //
 // A run has a system of its own on this machine (package cluster). Its clients are
-// connected to one distributor. Half of them do the workload of the 2017 evaluation and
-// store a numbered message now and then; the other half are in IDLE on the
-// mailboxes of those. Meanwhile the nodes that keep the mail are killed, stopped or
-// restarted. In the end what was acknowledged is compared with what is there.
+// connected to one distributor, or to the two of each region where distributors are
+// restarted too. Half of them do the workload of the 2017 evaluation and store a numbered
+// message now and then; the other half are in IDLE on the mailboxes of those. Meanwhile
+// nodes are killed, stopped, cut off or restarted. In the end what was acknowledged is
+// compared with what is there.
 package survival

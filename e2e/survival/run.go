@@ -58,17 +58,18 @@ type Report struct {
 	Faults    int
 	Hit       int // sessions that were at the node of each fault, in all
 	Commands  int
-	Stored    int      // numbered messages that were acknowledged
-	Farewells int      // clients that a distributor sent away, as it stopped, and that went on at another
-	Errors    []string // what clients saw that they should not have
-	Wrong     []string // what differs from what was acknowledged
-	Pauses    Pauses   // of each working session at each fault that could hit it
-	At        []Node   // the same for each node, if all are restarted
-	Slowest   []string // what the longest of them were
+	Stored    int           // numbered messages that were acknowledged
+	Farewells int           // clients that a distributor sent away, as it stopped, and that went on at another
+	Errors    []string      // what clients saw that they should not have
+	Wrong     []string      // what differs from what was acknowledged
+	Pauses    Pauses        // of each working session at each fault that could hit it
+	At        []NodePauses  // the same for each node, if all are restarted
+	Slowest   []string      // what the longest of them were
+	Longest   time.Duration // that any command took, whatever faults there were meanwhile
 }
 
-// Node is what a node's faults did.
-type Node struct {
+// NodePauses is what a node's faults did.
+type NodePauses struct {
 	Name   string
 	Pauses Pauses
 }
@@ -102,6 +103,7 @@ func (r *Report) Write(w io.Writer) {
 	for _, n := range r.At {
 		fmt.Fprintf(w, "   at those of %s: %v\n", n.Name, n.Pauses)
 	}
+	fmt.Fprintf(w, "longest that a command took in all: %v\n", r.Longest.Round(time.Millisecond))
 	for _, s := range r.Slowest {
 		fmt.Fprintln(w, "  ", s)
 	}
@@ -156,7 +158,7 @@ func On(ctx context.Context, c *cluster.Cluster, o Options) (*Report, error) {
 		running.Go(func() { w.work(working) })
 		running.Go(func() { w.idle(working) })
 	}
-	err := r.lose(ctx)
+	err := r.loseAll(ctx)
 	stop()
 	running.Wait()
 	if err != nil {
@@ -177,7 +179,7 @@ type run struct {
 	workers []*worker
 
 	faults    []fault
-	hit       int
+	ended     time.Time // the last one
 	farewells atomic.Int64
 
 	mu     sync.Mutex // guards what follows
@@ -185,15 +187,24 @@ type run struct {
 	wrong  []string
 }
 
-// fault is the loss of a node.
-type fault struct {
-	at     time.Time
-	node   string
-	region int // whose clients it can hit: an index of fronts, or all
+// victim is a node that is to be lost.
+type victim struct {
+	*cluster.Node
+	sessions []int // that it has, of each region's clients
 }
 
-// all stands for the clients of all regions.
-const all = -1
+func (v *victim) hit() (n int) {
+	for _, s := range v.sessions {
+		n += s
+	}
+	return n
+}
+
+// fault is the loss of a node.
+type fault struct {
+	victim
+	at time.Time
+}
 
 // findFronts finds where clients connect to: one distributor, or all of both regions
 // if those are restarted as well.
@@ -253,58 +264,57 @@ func (r *run) differs(format string, args ...any) {
 	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
 }
 
-// lose loses one node after the other until the time is over.
-func (r *run) lose(ctx context.Context) error {
+// loseAll loses one node after the other until the time is over.
+func (r *run) loseAll(ctx context.Context) error {
 	end := time.Now().Add(r.o.Time)
 	for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
 		if err := sleep(ctx, r.o.Every/2); err != nil {
 			return err
 		}
-		node, sessions, err := r.victim(ctx, n)
+		v, err := r.choose(ctx, n)
 		if err != nil {
 			return err
 		}
 		if r.o.Progress != nil {
-			fmt.Fprintf(r.o.Progress, "%s %s %s with %d sessions\n", time.Now().Format(clock), r.o.Fault, node.Name, sessions)
+			fmt.Fprintf(r.o.Progress, "%s %s %s with %d sessions\n", time.Now().Format(clock), r.o.Fault, v.Name, v.hit())
 		}
-		r.hit += sessions
-		if err := r.fault(ctx, node); err != nil {
-			return fmt.Errorf("%s %s: %w", r.o.Fault, node.Name, err)
+		if err := r.lose(ctx, v); err != nil {
+			return fmt.Errorf("%s %s: %w", r.o.Fault, v.Name, err)
 		}
 	}
+	defer func() { r.ended = time.Now() }()
 	return sleep(ctx, r.o.Every/2)
 }
 
-// victim returns the node to be lost as the n-th, and how many sessions it has: that
-// which has most, or all in turn if they are restarted.
-func (r *run) victim(ctx context.Context, n int) (*cluster.Node, int, error) {
+// choose returns the node to be lost as the n-th: that which has most sessions, or all in
+// turn if they are restarted.
+func (r *run) choose(ctx context.Context, n int) (victim, error) {
 	c := r.cluster
-	nodes := []*cluster.Node{c.EU.Worker, c.Storage, c.US.Worker}
-	has := make(map[*cluster.Node]int)
-	var fronts []cluster.Front
-	for i := range c.EU.Fronts {
-		fronts = append(fronts, c.EU.Fronts[i], c.US.Fronts[i])
+	regions := []*cluster.Region{c.EU, c.US}
+	var list []victim
+	for _, node := range []*cluster.Node{c.EU.Worker, c.Storage, c.US.Worker} {
+		list = append(list, victim{node, make([]int, len(regions))})
 	}
-	for _, f := range fronts {
-		text, err := f.Metrics(ctx)
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, node := range nodes {
-			at := gauge(text, fmt.Sprintf("pluto_distributor_replica_sessions{replica=%q}", node.Name))
-			has[node] += at
-			has[f.Node] += at
+	for i := range c.EU.Fronts {
+		for at, region := range regions {
+			f := region.Fronts[i]
+			text, err := f.Metrics(ctx)
+			if err != nil {
+				return victim{}, err
+			}
+			front := victim{f.Node, make([]int, len(regions))}
+			for _, v := range list[:3] {
+				sessions := gauge(text, fmt.Sprintf("pluto_distributor_replica_sessions{replica=%q}", v.Name))
+				v.sessions[at] += sessions
+				front.sessions[at] += sessions
+			}
+			list = append(list, front)
 		}
 	}
 	if r.o.Fault != Rolling {
-		node := slices.MaxFunc(nodes, func(a, b *cluster.Node) int { return has[a] - has[b] })
-		return node, has[node], nil
+		return slices.MaxFunc(list[:3], func(a, b victim) int { return a.hit() - b.hit() }), nil
 	}
-	for _, f := range fronts {
-		nodes = append(nodes, f.Node)
-	}
-	node := nodes[n%len(nodes)]
-	return node, has[node], nil
+	return list[n%len(list)], nil
 }
 
 // gauge finds a value in the text of /metrics; 0 if it is not there.
@@ -320,47 +330,37 @@ func gauge(text, name string) (n int) {
 // away is how long a process is stopped or cut off: longer than a lease.
 const away = 4 * time.Second
 
-// fault loses a node and has it back.
-func (r *run) fault(ctx context.Context, n *cluster.Node) error {
+// lose loses a node and has it back.
+func (r *run) lose(ctx context.Context, v victim) error {
 	switch r.o.Fault {
 	case Kill:
-		n.Kill()
-		r.happened(n)
+		v.Kill()
+		r.happened(v)
 		if err := sleep(ctx, r.o.Every/2); err != nil {
 			return err
 		}
-		return n.Restart(ctx)
+		return v.Restart(ctx)
 	case Stop:
-		if err := n.Pause(); err != nil {
+		if err := v.Pause(); err != nil {
 			return err
 		}
-		r.happened(n)
-		return errors.Join(sleep(ctx, away), n.Resume())
+		r.happened(v)
+		return errors.Join(sleep(ctx, away), v.Resume())
 	case Cut:
-		r.cluster.Network.Partition(n.Name, "")
-		r.happened(n)
+		r.cluster.Network.Partition(v.Name, "")
+		r.happened(v)
 		err := sleep(ctx, away)
 		r.cluster.Network.Heal()
 		return err
 	}
-	r.happened(n)
-	if err := n.Stop(ctx); err != nil {
+	r.happened(v)
+	if err := v.Stop(ctx); err != nil {
 		return err
 	}
-	return n.Restart(ctx)
+	return v.Restart(ctx)
 }
 
-func (r *run) happened(n *cluster.Node) {
-	f := fault{at: time.Now(), node: n.Name, region: all}
-	if len(r.fronts) > 1 {
-		for i, region := range []*cluster.Region{r.cluster.EU, r.cluster.US} {
-			if n == region.Worker || slices.ContainsFunc(region.Fronts, func(f cluster.Front) bool { return f.Node == n }) {
-				f.region = i
-			}
-		}
-	}
-	r.faults = append(r.faults, f)
-}
+func (r *run) happened(v victim) { r.faults = append(r.faults, fault{v, time.Now()}) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -377,24 +377,30 @@ func sleep(ctx context.Context, d time.Duration) error {
 const slowest = 5
 
 func (r *run) report() *Report {
-	out := &Report{Faults: len(r.faults), Hit: r.hit, Farewells: int(r.farewells.Load()), Errors: r.errors, Wrong: r.wrong}
+	out := &Report{Faults: len(r.faults), Farewells: int(r.farewells.Load()), Errors: r.errors, Wrong: r.wrong}
 	for _, w := range r.workers {
 		out.Commands += len(w.spans)
 		out.Stored += len(w.stored)
+		for _, s := range w.spans {
+			out.Longest = max(out.Longest, s.to.Sub(s.from))
+		}
+	}
+	for i := range r.faults {
+		out.Hit += r.faults[i].hit()
 	}
 	pauses := r.pauses()
 	at := map[string]Pauses{}
 	for _, p := range pauses {
 		out.Pauses = append(out.Pauses, p.took)
-		at[p.node] = append(at[p.node], p.took)
+		at[p.Name] = append(at[p.Name], p.took)
 	}
 	if r.o.Fault == Rolling {
 		for _, name := range slices.Sorted(maps.Keys(at)) {
-			out.At = append(out.At, Node{name, at[name]})
+			out.At = append(out.At, NodePauses{name, at[name]})
 		}
 	}
 	for _, p := range pauses[max(0, len(pauses)-slowest):] {
-		out.Slowest = append(out.Slowest, fmt.Sprintf("%v: %s, %s was lost at %s", p.took.Round(time.Millisecond), p.what, p.node, p.at.Format(clock)))
+		out.Slowest = append(out.Slowest, fmt.Sprintf("%v: %s, %s was lost at %s", p.took.Round(time.Millisecond), p.what, p.Name, p.at.Format(clock)))
 	}
 	return out
 }
@@ -406,15 +412,16 @@ type pause struct {
 	what string
 }
 
-// pauses returns those of all working sessions, the shortest first.
+// pauses returns those of all working sessions of regions that had sessions at a lost
+// node, the shortest first.
 func (r *run) pauses() (list []pause) {
 	for i, f := range r.faults {
-		until := f.at.Add(r.o.Every)
+		until := r.ended
 		if i+1 < len(r.faults) {
 			until = r.faults[i+1].at
 		}
 		for _, w := range r.workers {
-			if f.region == all || f.region == w.region {
+			if f.sessions[w.region] > 0 {
 				took, what := w.pause(f.at, until)
 				list = append(list, pause{f, took, what})
 			}
