@@ -22,8 +22,8 @@ const (
 	// indexDelay is how long it is waited, once something has come, for what comes with
 	// it: many contents at once are less work than each alone, and those that go again
 	// meanwhile, such as the drafts that a client saves while somebody writes, are none.
-	// What is not in the index yet is looked through. After the start it leaves the node
-	// to the sessions that come back.
+	// What is not in the index yet is looked through. At the start it leaves the node to
+	// the sessions that come back.
 	indexDelay = 15 * time.Second
 	// indexRetry is when contents are looked at again that could not be read, and the
 	// index is tried again after an error.
@@ -74,7 +74,18 @@ type indexer struct {
 // noted is what has happened in an account.
 type noted struct {
 	contents map[crdt.Root]bool // whether they came last, or went
+	came     int                // contents that came last
 	all      bool               // more than that, nobody knows what
+}
+
+func (n *noted) note(root crdt.Root, came bool) {
+	switch was := n.contents[root]; {
+	case came && !was:
+		n.came++
+	case was && !came:
+		n.came--
+	}
+	n.contents[root] = came
 }
 
 // which returns the contents that came last, or those that went.
@@ -110,10 +121,10 @@ func (x *indexer) note(account crdt.AccountID, came, went []crdt.Root) {
 	if !n.all {
 		before := len(n.contents)
 		for _, root := range came {
-			n.contents[root] = true
+			n.note(root, true)
 		}
 		for _, root := range went {
-			n.contents[root] = false
+			n.note(root, false)
 		}
 		x.count += len(n.contents) - before
 	}
@@ -129,7 +140,7 @@ func (x *indexer) pending() int64 {
 	defer x.mu.Unlock()
 	n := x.waiting.Load()
 	for _, of := range x.noted {
-		n += int64(len(of.which(true)))
+		n += int64(of.came)
 	}
 	return n
 }
@@ -144,16 +155,16 @@ func (x *indexer) noteAll(account crdt.AccountID) {
 	x.noted[account] = &noted{all: true}
 }
 
-// take returns an account in which something has happened.
-func (x *indexer) take() (crdt.AccountID, *noted) {
+// take returns all that has happened until now, and how many contents came.
+func (x *indexer) take() (all map[crdt.AccountID]*noted, came int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for account, n := range x.noted {
-		delete(x.noted, account)
-		x.count -= len(n.contents)
-		return account, n
+	all = x.noted
+	x.noted, x.count = make(map[crdt.AccountID]*noted), 0
+	for _, n := range all {
+		came += int64(n.came)
 	}
-	return 0, nil
+	return all, came
 }
 
 // errLost ends what was done with an index that is not there any more.
@@ -207,7 +218,7 @@ func (x *indexer) keep(ctx context.Context) error {
 
 // compare compares all accounts with the index.
 func (x *indexer) compare(ctx context.Context) error {
-	known := make(map[crdt.AccountID]bool)
+	known, last := make(map[crdt.AccountID]bool), time.Now()
 	for next := crdt.AccountID(0); ; {
 		account, ok, err := x.replica.NextAccount(next)
 		if err != nil {
@@ -218,8 +229,9 @@ func (x *indexer) compare(ctx context.Context) error {
 		}
 		known[account] = true
 		err = x.update(ctx, account, &noted{all: true})
-		if err == nil {
+		if err == nil && time.Since(last) >= x.delay {
 			err = x.updateNoted(ctx)
+			last = time.Now()
 		}
 		if err != nil {
 			return err
@@ -279,17 +291,20 @@ func (x *indexer) follow(ctx context.Context) error {
 	}
 }
 
-// updateNoted deals with all that has happened until now.
+// updateNoted deals with all that has happened until now. What happens meanwhile waits
+// for the next time: the more there is to do, the more has gone again by then.
 func (x *indexer) updateNoted(ctx context.Context) error {
-	for {
-		account, n := x.take()
-		if n == nil {
-			return nil
-		}
+	batch, left := x.take()
+	x.waiting.Add(left)
+	defer func() { x.waiting.Add(-left) }()
+	for account, n := range batch {
+		x.waiting.Add(-int64(n.came))
+		left -= int64(n.came)
 		if err := x.update(ctx, account, n); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // update brings the index up to date with what has happened in an account. What cannot be

@@ -68,7 +68,8 @@ func (r *Replica) ReadContents(ctx context.Context, account crdt.AccountID) (int
 
 // LocalContent opens a content, with what was computed of it when it was appended, as far
 // as it is on this disk: what is missing is not got from other members. Errors, of the
-// body's reads too: ErrUnavailable for what is missing or damaged, ErrExpunged.
+// body's reads too: ErrUnavailable for what is missing or damaged, ErrExpunged where no
+// message refers to it, although it may lie on the disk until all members know that.
 func (r *Replica) LocalContent(ctx context.Context, root crdt.Root) (*Body, []byte, error) {
 	if err := r.contents.pin(ctx, root); err != nil {
 		return nil, nil, err
@@ -76,6 +77,13 @@ func (r *Replica) LocalContent(ctx context.Context, root crdt.Root) (*Body, []by
 	b := &Body{r: r, root: root, pinned: true, local: true}
 	var structure []byte
 	err := r.inStore(func() error {
+		live, err := r.isLive(root)
+		if err == nil && !live {
+			err = ErrExpunged
+		}
+		if err != nil {
+			return err
+		}
 		t, err := r.trailer(root)
 		b.size, structure = int64(t.size), t.structure
 		return err

@@ -72,6 +72,11 @@ func TestContentsAreTold(t *testing.T) {
 	if came, went := x.take(); came != 0 || went != 0 {
 		t.Errorf("of messages that are expunged: %d came, %d went", came, went)
 	}
+	for _, root := range list { // although it is there
+		if _, _, err := n.LocalContent(ctx, root); !errors.Is(err, ErrExpunged) {
+			t.Errorf("content of an expunged message: error %v", err)
+		}
+	}
 	stabilise(t, n)
 	slices.SortFunc(x.went, func(a, b crdt.Root) int { return bytes.Compare(a[:], b[:]) })
 	if !slices.Equal(list, x.went) || len(x.came) > 0 {
