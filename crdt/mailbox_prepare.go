@@ -19,7 +19,7 @@ func (s *Site) PrepareCreate(name, specialUse string) (*CreateMailbox, error) {
 	if len(specialUse) > maxUse {
 		return nil, fmt.Errorf("create %q: %w: special use of %d bytes", name, ErrLimit, len(specialUse))
 	}
-	n, err := s.namesOf(append(parents(name, s.Self.Separator), name)...)
+	n, err := s.namesNear(append(parents(name, s.Self.Separator), name)...)
 	if err != nil {
 		return nil, fmt.Errorf("create %q: %w", name, err)
 	}

@@ -103,8 +103,8 @@ func (s *Site) records(about []string) ([]*Mailbox, error) {
 	return s.State.Mailboxes()
 }
 
-// recordsOf returns the mailbox records that decide what becomes of the given names.
-func (s *Site) recordsOf(about []string) ([]*Mailbox, error) {
+// recordsNear returns the mailbox records that decide what becomes of the given names.
+func (s *Site) recordsNear(about []string) ([]*Mailbox, error) {
 	index, ok := s.State.(NameIndex)
 	if !ok || slices.ContainsFunc(about, func(name string) bool { return strings.Contains(name, suffixMark) }) {
 		return s.records(about)
@@ -121,9 +121,9 @@ func (s *Site) names(about ...string) (*names, error) {
 	return s.namesIn(boxes)
 }
 
-// namesOf makes the list as far as it concerns the given names.
-func (s *Site) namesOf(about ...string) (*names, error) {
-	boxes, err := s.recordsOf(about)
+// namesNear makes the list as far as it concerns the given names: others are missing.
+func (s *Site) namesNear(about ...string) (*names, error) {
+	boxes, err := s.recordsNear(about)
 	if err != nil {
 		return nil, fmt.Errorf("mailboxes: %w", err)
 	}
@@ -207,21 +207,21 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 	if canonical == inboxName {
 		return s.mailbox(Inbox)
 	}
-	boxes, err := s.recordsOf([]string{canonical})
+	boxes, err := s.recordsNear([]string{canonical})
 	if err != nil {
 		return nil, fmt.Errorf("look up %q: %w", name, err)
 	}
-	var owner *Mailbox
+	var named []*Mailbox
 	conflicts := false
 	for _, b := range boxes {
-		if b.Name.Value == canonical && (owner == nil || b.owns(owner)) {
-			owner = b
+		if b.Name.Value == canonical {
+			named = append(named, b)
 		}
 		// A suffixed name is that of a record named by its beginning.
 		conflicts = conflicts || strings.HasPrefix(canonical, b.Name.Value+suffixMark)
 	}
-	if owner != nil && owner.Live() || !conflicts {
-		return owner.ifLive(), nil
+	if b, _ := ShownAs(canonical, named); b != nil || !conflicts {
+		return b, nil
 	}
 	n, err := s.names(canonical)
 	if err != nil {
@@ -231,9 +231,9 @@ func (s *Site) Lookup(name string) (*Mailbox, error) {
 }
 
 // ShownAs returns the record that is shown under a name, nil if none is, from all
-// records with that name. alone reports whether only that is to be known of it: nobody
-// of them is shown under another name, and the name cannot be one that a record of
-// another name is shown under.
+// records with that name. alone reports whether that is all that they mean for the list:
+// none of them is shown under another name, and no other record can be shown under this
+// one, as may be with ~ in it, and as INBOX is that has no record yet.
 func ShownAs(name string, named []*Mailbox) (b *Mailbox, alone bool) {
 	live := 0
 	for _, m := range named {
@@ -245,7 +245,7 @@ func ShownAs(name string, named []*Mailbox) (b *Mailbox, alone bool) {
 		}
 	}
 	b = b.ifLive()
-	return b, !strings.Contains(name, suffixMark) && (live == 0 || live == 1 && b != nil)
+	return b, name != inboxName && !strings.Contains(name, suffixMark) && (live == 0 || live == 1 && b != nil)
 }
 
 // owns reports whether of two records with one name b has it.

@@ -34,7 +34,7 @@ type account struct {
 	boxes       map[crdt.MailboxID]*boxState // nil entries: there is no such record
 	all         bool                         // boxes has every record
 	index       nameIndex                    // of boxes, if all are there
-	names       map[string]crdt.MailboxID    // of mailboxes as they are shown, nil: to be made
+	names       map[string]crdt.MailboxID    // of mailboxes as they are shown, if all are there; nil: to be made
 	suffixed    bool                         // some of them are shown under another name than theirs
 	open        map[crdt.MailboxID]*openBox
 	waiting     map[crdt.Instance]crdt.Wait // messages that await another UID, nil: not read yet

@@ -16,6 +16,7 @@ func TestNameIndex(t *testing.T) {
 	sessions := []*Account{nodes[0].session(), nodes[1].session()}
 	names := []string{"a", "b", "a.b", "b.a", "a.b.c", "c", "a~c3f02"}
 	rng := rand.New(rand.NewSource(1))
+	tables := 0 // of names that were there to be compared
 	for round := range 200 {
 		for i, s := range sessions {
 			for range 3 {
@@ -33,7 +34,7 @@ func TestNameIndex(t *testing.T) {
 					_, _ = s.Status(ctxOf(t), pick())
 				}
 			}
-			compareNames(t, nodes[i], append(shownNames(t, s), names...))
+			tables += compareNames(t, nodes[i], append(shownNames(t, s), names...))
 		}
 		switch round % 10 {
 		case 3:
@@ -45,6 +46,9 @@ func TestNameIndex(t *testing.T) {
 				sessions[i] = n.session()
 			}
 		}
+	}
+	if tables == 0 {
+		t.Error("no table of names was there")
 	}
 }
 
@@ -63,8 +67,9 @@ func shownNames(t *testing.T, s *Account) (list []string) {
 	return list
 }
 
-// compareNames asks with and without the index.
-func compareNames(t *testing.T, n *node, names []string) {
+// compareNames asks with and without the index. It returns how many tables of names
+// were there.
+func compareNames(t *testing.T, n *node, names []string) (tables int) {
 	t.Helper()
 	a := n.acquire(testUser)
 	defer n.release(a)
@@ -92,6 +97,7 @@ func compareNames(t *testing.T, n *node, names []string) {
 			listed[l.Name] = l.Box.ID
 		}
 		same("table of names", a.names, listed, nil, nil)
+		tables++
 	}
 	fx, ex := with.Fix()
 	fy, ey := without.Fix()
@@ -110,6 +116,7 @@ func compareNames(t *testing.T, n *node, names []string) {
 		iy, ey := without.PrepareRename("INBOX", name)
 		same("rename INBOX to "+name, ix, iy, ex, ey)
 	}
+	return tables
 }
 
 // TestDeadMailboxesAreNotRead: work on names does not grow with the number of

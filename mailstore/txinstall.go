@@ -155,15 +155,15 @@ func (t *tx) newEra(id crdt.MailboxID, old *crdt.Mailbox) bool {
 func (t *tx) install() []exposure {
 	a := t.a
 	site := t.site()
-	var renamed map[string]struct{}
+	var touched map[string]struct{}
 	for id, b := range t.boxes {
 		if old := a.boxes[id]; old == nil || !sameName(old.rec, b) {
-			if renamed == nil {
-				renamed = make(map[string]struct{}, 2)
+			if touched == nil {
+				touched = make(map[string]struct{}, 2)
 			}
-			renamed[b.Name.Value] = struct{}{}
+			touched[b.Name.Value] = struct{}{}
 			if old != nil {
-				renamed[old.rec.Name.Value] = struct{}{}
+				touched[old.rec.Name.Value] = struct{}{}
 			}
 		}
 		t.tick = t.tick || site.NeedsRenumber(b)
@@ -171,7 +171,7 @@ func (t *tx) install() []exposure {
 		a.setBox(s)
 		a.checkVanished(s)
 	}
-	a.nameAnew(renamed)
+	a.nameAnew(touched)
 	if t.account != nil {
 		here := !a.left()
 		a.rec = t.account
