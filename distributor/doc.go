@@ -25,8 +25,9 @@
 //     cannot be had the same again, does the client lose its session: with BYE
 //     [UNAVAILABLE], but never in the middle of a response. So it does, at once, where
 //     its account is moved to another subnet.
-//   - A shutdown sends clients away when they wait for nothing. What a client says
-//     after that, before it has read the BYE, is not done: it can be said elsewhere.
+//   - A shutdown sends clients away one after the other, each when it waits for nothing.
+//     What a client says after that, before it has read the BYE, is not done: it can be
+//     said elsewhere.
 //   - Sessions go back to the node that is preferred when that has been well for a
 //     while, which doubles each time it is lost, and has what they have seen (health.go).
 //   - A session costs a bounded amount of memory: 40 KiB when it is idle (lazyconn.go); a

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +68,13 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
+// Closing reports whether Shutdown was called.
+func (s *Server) Closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
 // Up reports of every replica that is known whether it can be reached.
 func (s *Server) Up() map[Replica]bool { return s.replicas.up() }
 
@@ -95,7 +100,7 @@ func (s *Server) serve(l net.Listener, name string) error {
 			s.begin(conn, name == "tls")
 			continue
 		}
-		if s.isClosing() {
+		if s.Closing() {
 			return ErrShutdown
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -122,12 +127,6 @@ func (s *Server) listen(l net.Listener) bool {
 	return true
 }
 
-func (s *Server) isClosing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing
-}
-
 // begin starts serving a client unless there are too many.
 func (s *Server) begin(conn net.Conn, secure bool) {
 	s.mu.Lock()
@@ -152,17 +151,24 @@ func (s *Server) end(c *client) {
 	s.metrics.connections.Dec()
 }
 
-// Shutdown closes the listeners and sends the clients away, one after the other: those
-// that wait for nothing when it is their turn, the others when they have their answers,
-// or when ctx ends. It returns when all are gone, with the error of ctx if some had to be
-// cut off.
+// Shutdown closes the listeners and sends the clients away: at once those that are not
+// logged in, the others one after the other, those that wait for nothing when it is their
+// turn, the rest when they have their answers, or when ctx ends. It returns when all are
+// gone, with the error of ctx if some had to be cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
 	for l := range s.listeners {
 		l.Close()
 	}
-	clients := slices.Collect(maps.Keys(s.clients))
+	var clients []*client
+	for c := range s.clients {
+		if c.relaying() == nil {
+			c.drain()
+		} else {
+			clients = append(clients, c)
+		}
+	}
 	s.mu.Unlock()
 
 	stop := context.AfterFunc(ctx, s.cutOff)
@@ -180,16 +186,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // sendAway has clients go, evenly until the last one. All at once, they would all log in
 // at another distributor at once, and wait there for each other.
 func (s *Server) sendAway(ctx context.Context, clients []*client) {
-	began, pause := time.Now(), s.opts.farewellEvery
+	next, pause := time.Now(), s.opts.farewellEvery
 	if end, ok := ctx.Deadline(); ok && len(clients) > 0 {
 		pause = min(pause, time.Until(end)/2/time.Duration(len(clients)))
 	}
-	for i, c := range clients {
-		if d := time.Until(began.Add(time.Duration(i) * pause)); d > 0 && !wait(ctx, d) {
+	for _, c := range clients {
+		if d := time.Until(next); d > 0 && !wait(ctx, d) {
 			return // they are cut off
 		}
-		c.drain()
+		if s.has(c) { // it has not gone by itself
+			c.drain()
+			next = next.Add(pause)
+		}
 	}
+}
+
+func (s *Server) has(c *client) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.clients[c]
+	return ok
 }
 
 // cutOff ends every connection.

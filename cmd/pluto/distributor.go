@@ -196,6 +196,9 @@ func (e *edge) state() telemetry.State {
 		}
 		s.Degraded = append(s.Degraded, fmt.Sprintf("%s at %s cannot be reached", r.Name, r.Addr))
 	}
+	if e.server.Closing() {
+		s.NotReady = append(s.NotReady, "stopping: no more clients are taken")
+	}
 	if reachable == 0 {
 		s.NotReady = append(s.NotReady, "no replica can be reached")
 	}
