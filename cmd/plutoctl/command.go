@@ -90,7 +90,8 @@ func (e *environment) newFlags(c string, args string) *flag.FlagSet {
 	return set
 }
 
-// oneArg parses arguments that are what a command is about, and flags before or after it.
+// oneArg parses the one thing that a command is about, and flags before or after it; what
+// names it in errors.
 func (e *environment) oneArg(set *flag.FlagSet, args []string, what string) (string, error) {
 	if err := set.Parse(args); err != nil {
 		return "", err
