@@ -339,6 +339,9 @@ func TestShutdownTakesTurns(t *testing.T) {
 	first := <-said
 	first.script("S: * BYE [UNAVAILABLE]\nEND")
 	first.conn.Close()
+	if !s.Closing() {
+		t.Error("the server does not say that it is closing")
+	}
 	second := clients[0]
 	if first == second {
 		second = clients[1]
