@@ -82,7 +82,7 @@ func TestAheadDelaysNobody(t *testing.T) {
 	done := whole(c.ctx, w1, root)
 	for range 20 {
 		d := w1.commit(100)
-		if err := w1.group.Wait(c.ctx, d.N); err != nil {
+		if err := w1.group.Wait(c.ctx, d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestStalledPeer(t *testing.T) {
 	for range 1000 {
 		n := w1.store.Commit(data)
 		w1.group.Committed(n)
-		if err := w1.group.Wait(c.ctx, n); err != nil {
+		if err := w1.group.Wait(c.ctx, w1.own(n)); err != nil {
 			t.Fatal(err)
 		}
 	}

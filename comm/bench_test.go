@@ -60,7 +60,7 @@ func BenchmarkWait(b *testing.B) {
 				for p.Next() {
 					n := w1.store.Commit(data)
 					w1.group.Committed(n)
-					if err := w1.group.Wait(c.ctx, n); err != nil {
+					if err := w1.group.Wait(c.ctx, w1.own(n)); err != nil {
 						b.Error(err)
 					}
 				}
@@ -76,7 +76,7 @@ func BenchmarkWaitKnown(b *testing.B) {
 	c.eventually("acknowledged", func() bool { return w1.peer("w2").Acked.Has(d) })
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := w1.group.Wait(c.ctx, d.N); err != nil {
+		if err := w1.group.Wait(c.ctx, d); err != nil {
 			b.Fatal(err)
 		}
 	}

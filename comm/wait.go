@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-pluto/pluto/comm/causal"
+	"github.com/go-pluto/pluto/crdt"
 )
 
 // ErrShortfall is returned by [Group.Wait] with AckStrict when fewer peers than
@@ -19,24 +20,24 @@ var errClosed = errors.New("replication is not running here")
 
 var waiterPool = sync.Pool{New: func() any { return &causal.Waiter{Done: make(chan struct{}, 1)} }}
 
-// Wait returns when own operation n is durable on AckPeers peers, or that is
+// Wait returns when an operation that is durable here is so on AckPeers peers, or that is
 // not to be waited for: no connected peer that keeps up is left that does not
 // have it, or AckTimeout has passed. The peers that let a wait run out are not
 // waited for again until they have caught up. A shortfall is counted and, with
 // AckStrict, is an error ([ErrShortfall]). Any error means that the OK must not
 // be given; it is ctx's, or that of a replica that fenced itself.
 //
-// n must have been passed to Committed, or be about to be.
-func (g *Group) Wait(ctx context.Context, n uint64) error {
+// An own operation must have been passed to Committed, or be about to be.
+func (g *Group) Wait(ctx context.Context, d crdt.Dot) error {
 	if p := g.fault.Load(); p != nil {
 		return *p
 	}
-	if g.cfg.AckPeers <= 0 || len(g.cfg.Peers) == 0 || g.satisfied.Load() >= n {
+	if g.cfg.AckPeers <= 0 || len(g.cfg.Peers) == 0 || d.Origin == g.store.Origin() && g.satisfied.Load() >= d.N {
 		return nil
 	}
 	began := time.Now()
 	w := waiterPool.Get().(*causal.Waiter)
-	if !g.enqueue(w, n) {
+	if !g.enqueue(w, d) {
 		select {
 		case <-w.Done:
 		case <-ctx.Done():
@@ -61,10 +62,10 @@ func (g *Group) Wait(ctx context.Context, n uint64) error {
 }
 
 // enqueue begins a wait and reports whether it is over already.
-func (g *Group) enqueue(w *causal.Waiter, n uint64) bool {
+func (g *Group) enqueue(w *causal.Waiter, d crdt.Dot) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.core.Wait(time.Now(), w, n) {
+	if g.core.Wait(time.Now(), w, d) {
 		return true
 	}
 	if !g.timed {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-pluto/pluto/comm"
+	"github.com/go-pluto/pluto/crdt"
 )
 
 // gate is a disk that can be held.
@@ -50,10 +51,13 @@ func acks(n int, timeout time.Duration) func(*comm.Config) {
 	return func(cfg *comm.Config) { cfg.AckPeers, cfg.AckTimeout = n, timeout }
 }
 
+// own names an operation of the node.
+func (n *node) own(number uint64) crdt.Dot { return crdt.Dot{Origin: n.store.Origin(), N: number} }
+
 // wait runs Wait and delivers what it returned.
 func (n *node) wait(ctx context.Context, number uint64) chan error {
 	done := make(chan error, 1)
-	go func() { done <- n.group.Wait(ctx, number) }()
+	go func() { done <- n.group.Wait(ctx, n.own(number)) }()
 	return done
 }
 
@@ -94,7 +98,7 @@ func TestWaitIsForTheDisk(t *testing.T) {
 	if !c.nodes["w2"].store.Logged().Has(d) {
 		t.Fatal("OK without the operation on the peer's disk")
 	}
-	if err := w1.group.Wait(c.ctx, d.N); err != nil {
+	if err := w1.group.Wait(c.ctx, d); err != nil {
 		t.Error(err)
 	}
 }
@@ -120,7 +124,7 @@ func TestWaitEndsWithTheStream(t *testing.T) {
 		t.Errorf("%v shortfalls counted", got)
 	}
 	// Without a connected peer nothing is waited for.
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 		t.Fatal(err)
 	}
 	if got := value(t, registry, "pluto_ack_shortfalls_total"); got != 2 {
@@ -137,7 +141,7 @@ func TestWaitRunsOutOnce(t *testing.T) {
 	disk.close()
 	w1 := c.nodes["w1"]
 	began := time.Now()
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took < 100*time.Millisecond {
@@ -148,7 +152,7 @@ func TestWaitRunsOutOnce(t *testing.T) {
 	}
 	// It is not waited for now, however often.
 	for range 100 {
-		if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+		if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,12 +162,12 @@ func TestWaitRunsOutOnce(t *testing.T) {
 	// When it has caught up it is waited for again, and can be late again.
 	disk.open()
 	c.caughtUp("w1", "w2")
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 		t.Fatal(err)
 	}
 	c.caughtUp("w1", "w2")
 	disk.close()
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 		t.Fatal(err)
 	}
 	if !w1.peer("w2").Behind {
@@ -176,17 +180,17 @@ func TestWaitStrict(t *testing.T) {
 	c := newCluster(t, "w1", "w2", "st")
 	strict := func(cfg *comm.Config) { cfg.AckStrict, cfg.Bootstrap = true, true }
 	w1 := c.start("w1", acks(2, time.Minute), strict)
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); !errors.Is(err, comm.ErrShortfall) {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); !errors.Is(err, comm.ErrShortfall) {
 		t.Errorf("alone: %v", err)
 	}
 	c.start("w2")
 	c.caughtUp("w1", "w2")
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); !errors.Is(err, comm.ErrShortfall) {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); !errors.Is(err, comm.ErrShortfall) {
 		t.Errorf("with one peer: %v", err)
 	}
 	c.start("st")
 	c.caughtUp("w1", "st")
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 		t.Errorf("with both: %v", err)
 	}
 }
@@ -240,7 +244,7 @@ func TestWaitNotForWhoCatchesUp(t *testing.T) {
 	c.start("w2")
 	c.eventually("connected", func() bool { return w1.peer("w2").Sending })
 	began := time.Now()
-	if err := w1.group.Wait(c.ctx, w1.commit(1).N); err != nil {
+	if err := w1.group.Wait(c.ctx, w1.commit(1)); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 500*time.Millisecond {
@@ -261,7 +265,7 @@ func TestManyWaiters(t *testing.T) {
 		sessions.Go(func() {
 			for range 50 {
 				d := w1.commit(100)
-				if err := w1.group.Wait(c.ctx, d.N); err != nil {
+				if err := w1.group.Wait(c.ctx, d); err != nil {
 					t.Error(err)
 				}
 				for _, p := range []string{"w2", "st"} {

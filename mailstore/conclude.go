@@ -96,13 +96,21 @@ func (r *Replica) concludeLater(c *commit) {
 	}
 }
 
-// acknowledged waits for the peers.
+// acknowledged waits until peers have a commit.
 func (r *Replica) acknowledged(ctx context.Context, c *commit) error {
-	p := r.replicator.Load()
-	if p == nil || c.own == 0 {
+	if c.own == 0 {
 		return nil
 	}
-	if err := (*p).Wait(ctx, c.own); err != nil {
+	return r.onPeers(ctx, crdt.Dot{Origin: r.self.Origin, N: c.own})
+}
+
+// onPeers waits until peers have an operation that is durable here.
+func (r *Replica) onPeers(ctx context.Context, d crdt.Dot) error {
+	p := r.replicator.Load()
+	if p == nil {
+		return nil
+	}
+	if err := (*p).Wait(ctx, d); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil

@@ -251,7 +251,7 @@ func (c *committedWitness) Committed(n uint64) {
 	}
 }
 
-func (c *committedWitness) Wait(context.Context, uint64) error { return nil }
+func (c *committedWitness) Wait(context.Context, crdt.Dot) error { return nil }
 
 // await returns when operation n is durable.
 func (c *committedWitness) await(t testing.TB, n uint64) {

@@ -36,10 +36,10 @@ func (g *gate) of(n uint64) chan error {
 	return g.waits[n]
 }
 
-func (g *gate) Wait(ctx context.Context, n uint64) error {
-	g.arrived <- n
+func (g *gate) Wait(ctx context.Context, d crdt.Dot) error {
+	g.arrived <- d.N
 	select {
-	case err := <-g.of(n):
+	case err := <-g.of(d.N):
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -447,8 +447,8 @@ func TestEvictionWaits(t *testing.T) {
 // committed is a Replicator that notes what it was told.
 type committed struct{ n uint64 }
 
-func (c *committed) Committed(n uint64)                 { c.n = n }
-func (c *committed) Wait(context.Context, uint64) error { return nil }
+func (c *committed) Committed(n uint64)                   { c.n = n }
+func (c *committed) Wait(context.Context, crdt.Dot) error { return nil }
 
 // TestReplicatorLearnsEarlierCommits: what was committed before there was a
 // replicator would otherwise be sent only after the next commit.

@@ -260,13 +260,13 @@ type done struct {
 	sources []recordedSource
 	uids    []crdt.UID
 	failed  []int
-	last    uint64 // number of this replica's last own operation in it, 0 if none
+	made    crdt.VC // the last operation of each replica that is part of it
 	next    uint32
 }
 
 // find returns the change of a command that begins at an index, nil if it is not
 // recorded whole.
-func find(list []commandRecord, command uint64, index uint32, self crdt.Origin) *done {
+func find(list []commandRecord, command uint64, index uint32) *done {
 	d := &done{next: index}
 	for i := range list {
 		c := &list[i]
@@ -282,9 +282,7 @@ func find(list []commandRecord, command uint64, index uint32, self crdt.Origin) 
 		for _, n := range c.failed {
 			d.failed = append(d.failed, int(n))
 		}
-		if c.dot.Origin == self {
-			d.last = c.dot.N
-		}
+		d.made.Add(c.dot)
 		if !c.more {
 			return d
 		}
@@ -305,7 +303,7 @@ func (s *Account) replayed(ctx context.Context, look func(*tx, *done) error) (*d
 		if err != nil {
 			return err
 		}
-		if d = find(list, s.command, s.index, t.a.r.self.Origin); d == nil || look == nil {
+		if d = find(list, s.command, s.index); d == nil || look == nil {
 			return nil
 		}
 		return look(t, d)
@@ -320,7 +318,14 @@ func (s *Account) replayed(ctx context.Context, look func(*tx, *done) error) (*d
 	}
 	m.replays.WithLabelValues("done").Inc()
 	s.index = d.next
-	return d, s.a.r.acknowledged(ctx, &commit{own: d.last})
+	// Whoever made it may have been lost before enough others had it.
+	for _, made := range d.made {
+		s.noteMade(made)
+		if err := s.a.r.onPeers(ctx, made); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
 }
 
 // errKnown says that the first attempt at a change has arrived while the second one
@@ -335,7 +340,7 @@ func (s *Account) unknown(t *tx) error {
 		return nil
 	}
 	list, err := t.recordsOf(s.session)
-	if err == nil && find(list, s.command, s.index, t.a.r.self.Origin) != nil {
+	if err == nil && find(list, s.command, s.index) != nil {
 		err = errKnown
 	}
 	return err

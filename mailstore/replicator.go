@@ -11,10 +11,10 @@ type Replicator interface {
 	// Committed tells that own operations up to number n are durable here. It
 	// never blocks.
 	Committed(n uint64)
-	// Wait returns when own operation n is durable on as many peers as
-	// configured, or that is not to be waited for (replication.md, AckPeers).
-	// An error means that the OK must not be given (AckStrict).
-	Wait(ctx context.Context, n uint64) error
+	// Wait returns when an operation that is durable here is so on as many peers as
+	// configured, or that is not to be waited for (replication.md, AckPeers). An error
+	// means that the OK must not be given (AckStrict).
+	Wait(ctx context.Context, d crdt.Dot) error
 }
 
 // BodySink sends large contents to other members while they come in, before

@@ -102,10 +102,16 @@ func (s *Account) Has(seen Past) bool {
 
 // noteWritten remembers an own operation as the session's last one here.
 func (s *Account) noteWritten(c *commit) {
-	if c == nil || len(c.dots) == 0 || len(s.wrote) >= maxWrote && s.wrote.Get(s.a.r.self.Origin) == 0 {
-		return
+	if c != nil && len(c.dots) > 0 {
+		s.noteMade(crdt.Dot{Origin: s.a.r.self.Origin, N: c.own})
 	}
-	s.wrote = s.wrote.With(s.a.r.self.Origin, c.own)
+}
+
+// noteMade remembers an operation as one of the session's, wherever it was made.
+func (s *Account) noteMade(d crdt.Dot) {
+	if was := s.wrote.Get(d.Origin); was < d.N && (was > 0 || len(s.wrote) < maxWrote) {
+		s.wrote = s.wrote.With(d.Origin, d.N)
+	}
 }
 
 // Told is what a client knows of the mailbox that it has selected.

@@ -297,6 +297,44 @@ func TestReplayIsAnswered(t *testing.T) {
 	}
 }
 
+// TestReplayIsOnPeers: what another node made, which was lost before it could say so, is
+// answered when as many have it as if it had been made here.
+func TestReplayIsOnPeers(t *testing.T) {
+	a, b := newNode(t, 1), newNode(t, 2)
+	id := newSessionID()
+	sa := a.sessionAs(id)
+	sa.Command(9)
+	mustAppend(t, sa, "INBOX", "text")
+	settle(t, a, b)
+	made := a.applied().Get(a.Origin())
+	g := newGate()
+	b.SetReplicator(g)
+	sb := b.sessionAs(id)
+	sb.Command(9)
+	sb.Attempt(1)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := tryAppend(context.Background(), sb, "INBOX", "text")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Fatalf("answered before others have it: %v", err)
+	case n := <-g.arrived:
+		if n != made {
+			t.Errorf("it waits for operation %d of %d", n, made)
+		}
+	}
+	g.of(made) <- nil
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	past, err := ParsePast(sb.Past())
+	if err != nil || past.Wrote.Get(a.Origin()) != made {
+		t.Errorf("the session has written %v (%v)", past.Wrote, err)
+	}
+}
+
 // TestConditionalStoreIsAnswered: which messages were not changed is part of the answer.
 func TestConditionalStoreIsAnswered(t *testing.T) {
 	a, b := newNode(t, 1), newNode(t, 2)
@@ -333,13 +371,13 @@ func TestHalfARecordIsNone(t *testing.T) {
 			sources: []recordedSource{{crdt.Tag{Origin: 1, N: 2, Index: 3}, 9}}, failed: []uint32{8, 3}},
 		{command: 6, index: 0, next: 1, more: true},
 	}
-	if d := find(list, 5, 0, self); d == nil || len(d.uids) != 5 || d.last != 2 || d.next != 5 {
+	if d := find(list, 5, 0); d == nil || len(d.uids) != 5 || d.made.Get(self) != 2 || d.next != 5 {
 		t.Errorf("%+v", d)
 	}
-	if d := find(list[:1], 5, 0, self); d != nil {
+	if d := find(list[:1], 5, 0); d != nil {
 		t.Errorf("half is %+v", d)
 	}
-	if d := find(list, 6, 0, self); d != nil {
+	if d := find(list, 6, 0); d != nil {
 		t.Errorf("half is %+v", d)
 	}
 	for i := range list {

@@ -281,4 +281,4 @@ func (r replicator) Committed(number uint64) {
 }
 
 // Wait implements mailstore.Replicator: nobody is waited for.
-func (r replicator) Wait(context.Context, uint64) error { return nil }
+func (r replicator) Wait(context.Context, crdt.Dot) error { return nil }

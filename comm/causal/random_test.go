@@ -79,12 +79,16 @@ func TestRandomSchedules(t *testing.T) {
 			"remember": func(t *rapid.T) { w.nodes[node.Draw(t, "node")].remember() },
 			"wait": func(t *rapid.T) {
 				n := w.nodes[node.Draw(t, "node")]
-				if n.machine == nil || n.machine.Own() == 0 {
+				if n.machine == nil {
 					return
 				}
-				x := &Waiter{}
-				number := rapid.Uint64Range(1, n.machine.Own()).Draw(t, "number")
-				if n.machine.Wait(w.now, x, number) {
+				logged := n.machine.Logged()
+				if len(logged) == 0 {
+					return
+				}
+				x, last := &Waiter{}, rapid.SampledFrom(logged).Draw(t, "origin")
+				last.N = rapid.Uint64Range(1, last.N).Draw(t, "number")
+				if n.machine.Wait(w.now, x, last) {
 					w.honest(t, n, x)
 				} else {
 					n.waits[x] = "pending"
@@ -116,24 +120,24 @@ func (w *world) decided(t *rapid.T, n *node) {
 	if n.machine == nil {
 		return
 	}
-	for _, x := range n.machine.waiters.list {
+	for x := range n.machine.waiting() {
 		if n.machine.decide(x) {
-			t.Fatalf("%s still waits for operation %d, with %d of %d", n.name, x.n, x.Have, x.Need)
+			t.Fatalf("%s still waits for operation %v, with %d of %d", n.name, x.dot, x.Have, x.Need)
 		}
 	}
-	w.honest(t, n, &Waiter{n: n.machine.Satisfied(), Have: n.machine.cfg.AckPeers})
+	w.honest(t, n, &Waiter{dot: crdt.Dot{Origin: n.origin, N: n.machine.Satisfied()}, Have: n.machine.cfg.AckPeers})
 }
 
 // honest checks that as many peers have the operation on disk as w says.
 func (w *world) honest(t *rapid.T, n *node, x *Waiter) {
 	have := 0
 	for _, p := range w.nodes {
-		if p != n && uint64(len(p.log[n.origin])) >= x.n {
+		if p != n && uint64(len(p.log[x.dot.Origin])) >= x.dot.N {
 			have++
 		}
 	}
 	if have < x.Have {
-		t.Fatalf("%s was told that %d peers have its operation %d, but it is %d", n.name, x.Have, x.n, have)
+		t.Fatalf("%s was told that %d peers have operation %v, but it is %d", n.name, x.Have, x.dot, have)
 	}
 }
 

@@ -110,12 +110,12 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) (string, error) {
 		s.tick(passed)
 	case "wait":
 		n := s.nodes[d.CmdArgs[0].Key]
-		number, err := strconv.ParseUint(d.CmdArgs[1].Key, 10, 64)
-		if err != nil {
-			return "", err
+		of := d.CmdArgs[1].Key
+		if !strings.Contains(of, ":") {
+			of = d.CmdArgs[0].Key + ":" + of
 		}
 		w := &Waiter{}
-		if n.machine.Wait(s.now, w, number) {
+		if n.machine.Wait(s.now, w, s.parse(t, of)) {
 			return fmt.Sprintf("%d of %d\n", w.Have, w.Need), nil
 		}
 		n.waits[w] = "pending"

@@ -1,14 +1,17 @@
 package causal
 
 import (
+	"iter"
 	"slices"
 	"time"
+
+	"github.com/go-pluto/pluto/crdt"
 )
 
-// Waiter is one wait for acknowledgements of an own operation. It may be used
-// again when it was released or cancelled.
+// Waiter is one wait for acknowledgements of an operation. It may be used again when
+// it was released or cancelled.
 type Waiter struct {
-	n        uint64
+	dot      crdt.Dot
 	deadline time.Time
 
 	// Have is the number of peers that had the operation on disk when the wait
@@ -19,11 +22,12 @@ type Waiter struct {
 	Done chan struct{}
 }
 
-// waiters holds who waits, ascending by operation. Whether a wait is over
-// depends on the operation alone and, if it is over for n, it is so for all
-// before n; so it is always a prefix of the list that is released.
+// waiters holds who waits. Those for own operations are ascending: whether a wait is
+// over depends on the operation alone and, if it is over for n, it is so for all before
+// n; so it is always a prefix of their list that is released. Few wait for others'.
 type waiters struct {
-	list     []*Waiter
+	list     []*Waiter // for own operations
+	others   []*Waiter
 	released []*Waiter
 }
 
@@ -41,21 +45,32 @@ func (m *Machine) Satisfied() uint64 {
 	return acked[len(acked)-m.cfg.AckPeers]
 }
 
-// Wait begins to wait until AckPeers peers have own operation n on disk. It
-// reports whether that is decided already; if not, w comes out of
+// Wait begins to wait until AckPeers peers have an operation on disk, which is durable
+// here. It reports whether that is decided already; if not, w comes out of
 // [Machine.Released] when
-//   - as many peers have it, or
+//   - as many peers have it, whoever of them made it, or
 //   - every connected peer that keeps up has it: the others are not waited for, or
 //   - AckTimeout has passed. Then the peers that let it run out are not waited
 //     for again until they have caught up.
-func (m *Machine) Wait(now time.Time, w *Waiter, n uint64) bool {
-	w.n, w.deadline, w.Need = n, now.Add(m.cfg.AckTimeout), m.cfg.AckPeers
+//
+// An operation of another member is waited for where its command is answered here,
+// because that member was lost before it could. One that came here by other ways than
+// its log is not.
+func (m *Machine) Wait(now time.Time, w *Waiter, d crdt.Dot) bool {
+	w.dot, w.deadline, w.Need = d, now.Add(m.cfg.AckTimeout), m.cfg.AckPeers
+	if d.Origin != m.cfg.Self && m.logged.Get(d.Origin) < d.N {
+		w.Need = 0
+	}
 	if m.decide(w) {
 		return true
 	}
+	if d.Origin != m.cfg.Self {
+		m.waiters.others = append(m.waiters.others, w)
+		return false
+	}
 	list := m.waiters.list
 	at := len(list)
-	for at > 0 && list[at-1].n > n {
+	for at > 0 && list[at-1].dot.N > d.N {
 		at--
 	}
 	m.waiters.list = slices.Insert(list, at, w)
@@ -64,13 +79,28 @@ func (m *Machine) Wait(now time.Time, w *Waiter, n uint64) bool {
 
 // Cancel takes back a wait that was not released.
 func (m *Machine) Cancel(w *Waiter) {
-	if i := slices.Index(m.waiters.list, w); i >= 0 {
-		m.waiters.list = slices.Delete(m.waiters.list, i, i+1)
+	for _, list := range []*[]*Waiter{&m.waiters.list, &m.waiters.others} {
+		if i := slices.Index(*list, w); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+		}
 	}
 }
 
 // Waiting returns how many waits are under way.
-func (m *Machine) Waiting() int { return len(m.waiters.list) }
+func (m *Machine) Waiting() int { return len(m.waiters.list) + len(m.waiters.others) }
+
+// waiting returns those that wait.
+func (m *Machine) waiting() iter.Seq[*Waiter] {
+	return func(yield func(*Waiter) bool) {
+		for _, list := range [][]*Waiter{m.waiters.list, m.waiters.others} {
+			for _, w := range list {
+				if !yield(w) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Released returns the waits that have ended since it was called last. The
 // slice is valid until the next call of a method.
@@ -82,16 +112,13 @@ func (m *Machine) Released() []*Waiter {
 
 // Deadline returns when the first wait runs out; false if nobody waits.
 func (m *Machine) Deadline() (time.Time, bool) {
-	if len(m.waiters.list) == 0 {
-		return time.Time{}, false
-	}
-	first := m.waiters.list[0].deadline
-	for _, w := range m.waiters.list[1:] {
-		if w.deadline.Before(first) {
-			first = w.deadline
+	first, any := time.Time{}, false
+	for w := range m.waiting() {
+		if !any || w.deadline.Before(first) {
+			first, any = w.deadline, true
 		}
 	}
-	return first, true
+	return first, any
 }
 
 // decide reports whether w is over, and fills in how it ended.
@@ -100,13 +127,19 @@ func (m *Machine) decide(w *Waiter) bool {
 	hope := false
 	for _, p := range m.peers {
 		switch {
-		case p.has.Get(m.cfg.Self) >= w.n:
+		case p.keeps(w.dot):
 			w.Have++
 		case p.connected && !p.behind:
 			hope = true
 		}
 	}
 	return w.Have >= w.Need || !hope
+}
+
+// keeps reports whether a peer is known to have an operation on its disk. Whoever made
+// it has it.
+func (p *peer) keeps(d crdt.Dot) bool {
+	return p.has.Get(d.Origin) >= d.N || p.origin == d.Origin
 }
 
 // release moves those whose wait is over to the released ones.
@@ -117,18 +150,25 @@ func (m *Machine) release() {
 	}
 	m.waiters.released = append(m.waiters.released, list[:done]...)
 	m.waiters.list = slices.Delete(list, 0, done)
+	m.waiters.others = slices.DeleteFunc(m.waiters.others, func(w *Waiter) bool {
+		over := m.decide(w)
+		if over {
+			m.waiters.released = append(m.waiters.released, w)
+		}
+		return over
+	})
 }
 
 // expire ends the waits whose time is over.
 func (m *Machine) expire(now time.Time) {
 	late := false
-	for _, w := range m.waiters.list {
+	for w := range m.waiting() {
 		if now.Before(w.deadline) {
 			continue
 		}
 		late = true
 		for _, p := range m.peers {
-			if p.connected && p.has.Get(m.cfg.Self) < w.n {
+			if p.connected && !p.keeps(w.dot) {
 				p.behind = true
 			}
 		}
