@@ -120,7 +120,7 @@ func (w *world) decided(t *rapid.T, n *node) {
 	if n.machine == nil {
 		return
 	}
-	for x := range n.machine.waiting() {
+	for x := range n.machine.waiters.all() {
 		if n.machine.decide(x) {
 			t.Fatalf("%s still waits for operation %v, with %d of %d", n.name, x.dot, x.Have, x.Need)
 		}

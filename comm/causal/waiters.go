@@ -89,10 +89,9 @@ func (m *Machine) Cancel(w *Waiter) {
 // Waiting returns how many waits are under way.
 func (m *Machine) Waiting() int { return len(m.waiters.list) + len(m.waiters.others) }
 
-// waiting returns those that wait.
-func (m *Machine) waiting() iter.Seq[*Waiter] {
+func (ws *waiters) all() iter.Seq[*Waiter] {
 	return func(yield func(*Waiter) bool) {
-		for _, list := range [][]*Waiter{m.waiters.list, m.waiters.others} {
+		for _, list := range [][]*Waiter{ws.list, ws.others} {
 			for _, w := range list {
 				if !yield(w) {
 					return
@@ -113,7 +112,7 @@ func (m *Machine) Released() []*Waiter {
 // Deadline returns when the first wait runs out; false if nobody waits.
 func (m *Machine) Deadline() (time.Time, bool) {
 	first, any := time.Time{}, false
-	for w := range m.waiting() {
+	for w := range m.waiters.all() {
 		if !any || w.deadline.Before(first) {
 			first, any = w.deadline, true
 		}
@@ -162,7 +161,7 @@ func (m *Machine) release() {
 // expire ends the waits whose time is over.
 func (m *Machine) expire(now time.Time) {
 	late := false
-	for w := range m.waiting() {
+	for w := range m.waiters.all() {
 		if now.Before(w.deadline) {
 			continue
 		}
