@@ -180,45 +180,6 @@ func (t *tx) lookup(name string) (*crdt.Mailbox, error) {
 	return t.Mailbox(id)
 }
 
-// loadNames fills the account's table of names. At the start of a transaction.
-func (t *tx) loadNames() error {
-	listed, err := t.site().List()
-	if err != nil {
-		return err
-	}
-	t.a.names, t.a.suffixed = make(map[string]crdt.MailboxID, len(listed)), false
-	for _, l := range listed {
-		t.a.names[l.Name] = l.Box.ID
-		t.a.suffixed = t.a.suffixed || l.Name != l.Box.Name.Value
-	}
-	return nil
-}
-
-// nameAnew brings the account's table of names up to date, if there is one, after what
-// has happened to records that have or had one of some names. It is dropped where names
-// depend on each other. Under a.mu.
-func (a *account) nameAnew(names map[string]struct{}) {
-	if a.names == nil {
-		return
-	}
-	for name := range names {
-		var named []*crdt.Mailbox
-		for _, id := range a.index.named[name] {
-			named = append(named, a.boxes[id].rec)
-		}
-		b, alone := crdt.ShownAs(name, named)
-		switch {
-		case a.suffixed || !alone:
-			a.names = nil
-			return
-		case b == nil:
-			delete(a.names, name)
-		default:
-			a.names[name] = b.ID
-		}
-	}
-}
-
 // site is the transaction as the data type's preparing functions want it.
 func (t *tx) site() *crdt.Site {
 	return &crdt.Site{State: t, Self: t.a.r.self, Now: t.a.r.now()}
