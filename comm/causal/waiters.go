@@ -89,6 +89,7 @@ func (m *Machine) Cancel(w *Waiter) {
 // Waiting returns how many waits are under way.
 func (m *Machine) Waiting() int { return len(m.waiters.list) + len(m.waiters.others) }
 
+// all returns those for own operations, then the others.
 func (ws *waiters) all() iter.Seq[*Waiter] {
 	return func(yield func(*Waiter) bool) {
 		for _, list := range [][]*Waiter{ws.list, ws.others} {
@@ -111,13 +112,13 @@ func (m *Machine) Released() []*Waiter {
 
 // Deadline returns when the first wait runs out; false if nobody waits.
 func (m *Machine) Deadline() (time.Time, bool) {
-	first, any := time.Time{}, false
+	first, found := time.Time{}, false
 	for w := range m.waiters.all() {
-		if !any || w.deadline.Before(first) {
-			first, any = w.deadline, true
+		if !found || w.deadline.Before(first) {
+			first, found = w.deadline, true
 		}
 	}
-	return first, any
+	return first, found
 }
 
 // decide reports whether w is over, and fills in how it ended.
