@@ -87,6 +87,16 @@ func (l *library) newIndexer() *indexer {
 	return x
 }
 
+// contents returns what the account's messages refer to.
+func (l *library) contents() []crdt.Root {
+	l.t.Helper()
+	list, err := l.replica.ContentsOf(l.t.Context(), 7)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return list
+}
+
 // update has the keeper do what is due.
 func (l *library) update() {
 	l.t.Helper()
@@ -491,10 +501,7 @@ func (l *library) until(n int64) {
 		case <-patience.C:
 			l.t.Fatal("the index is not made")
 		}
-		list, err := l.replica.ContentsOf(l.t.Context(), 7)
-		if err != nil {
-			l.t.Fatal(err)
-		}
+		list := l.contents()
 		if missing, err := l.db.Missing(owner, list); err == nil && len(missing) == 0 && l.db.Contents() == n {
 			return
 		}
@@ -505,10 +512,7 @@ func (l *library) until(n int64) {
 func TestIndexLater(t *testing.T) {
 	l := newLibrary(t, 5)
 	l.append(l.messages(10)...)
-	list, err := l.replica.ContentsOf(t.Context(), 7)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := l.contents()
 	l.indexer.note(7, append(list, crdt.Root{9}), nil) // one of which nothing is known
 	l.update()
 	if l.db.Contents() != 10 {
@@ -523,10 +527,7 @@ func TestIndexLater(t *testing.T) {
 func TestIndexLastCounts(t *testing.T) {
 	l := newLibrary(t, 7)
 	l.append(l.messages(10)...)
-	list, err := l.replica.ContentsOf(t.Context(), 7)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := l.contents()
 	l.indexer.note(7, nil, list[:4])
 	if p := l.indexer.pending(); p != 6 {
 		t.Errorf("%d contents are waited for, not 6", p)

@@ -291,9 +291,9 @@ func (r *run) loseAll(ctx context.Context) error {
 func (r *run) choose(ctx context.Context, n int) (victim, error) {
 	c := r.cluster
 	regions := []*cluster.Region{c.EU, c.US}
-	var list []victim
+	var nodes, fronts []victim
 	for _, node := range []*cluster.Node{c.EU.Worker, c.Storage, c.US.Worker} {
-		list = append(list, victim{node, make([]int, len(regions))})
+		nodes = append(nodes, victim{node, make([]int, len(regions))})
 	}
 	for i := range c.EU.Fronts {
 		for at, region := range regions {
@@ -303,18 +303,19 @@ func (r *run) choose(ctx context.Context, n int) (victim, error) {
 				return victim{}, err
 			}
 			front := victim{f.Node, make([]int, len(regions))}
-			for _, v := range list[:3] {
+			for _, v := range nodes {
 				sessions := gauge(text, fmt.Sprintf("pluto_distributor_replica_sessions{replica=%q}", v.Name))
 				v.sessions[at] += sessions
 				front.sessions[at] += sessions
 			}
-			list = append(list, front)
+			fronts = append(fronts, front)
 		}
 	}
 	if r.o.Fault != Rolling {
-		return slices.MaxFunc(list[:3], func(a, b victim) int { return a.hit() - b.hit() }), nil
+		return slices.MaxFunc(nodes, func(a, b victim) int { return a.hit() - b.hit() }), nil
 	}
-	return list[n%len(list)], nil
+	all := append(nodes, fronts...)
+	return all[n%len(all)], nil
 }
 
 // gauge finds a value in the text of /metrics; 0 if it is not there.
